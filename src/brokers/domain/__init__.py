@@ -1,0 +1,1 @@
+"""Frozen types of the trading domain. Standard library only; no broker's words."""

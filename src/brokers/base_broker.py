@@ -1,0 +1,260 @@
+"""The verbs of a broker. Everything an agent may ask of one, and no broker's own words.
+
+Symbols may be given as text (a US stock) or as an Instrument wherever `Symbol` stands.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from .domain.account import AccountSummary, PnL, Position
+from .domain.clock import Clock
+from .domain.instrument import Instrument, InstrumentDetails
+from .domain.market_data import Bar, BarSize, BarSource, BarUpdate, MarketEvent, Quote, StreamKind
+from .domain.order import Bracket, Fill, NewOrder, Order, OrderChange, WhatIf
+from .domain.reports import OrderEvent
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Symbol = str | Instrument
+
+
+@dataclass(frozen=True, slots=True)
+class SmartOrderPolicy:
+    """How `place_smart_order` chooses: never a naked market order unless `allow_market`.
+
+    `max_slippage_bps` caps the limit price beyond the touch, in basis points of the mid. `use_midprice` asks for
+    MIDPRICE where the broker offers it, capped at the same limit.
+    """
+
+    max_slippage_bps: float = 20.0
+    use_midprice: bool = False
+    allow_market: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StopReport:
+    """Outcome of an emergency stop. `not_flat` lists owned positions still open; empty means verified flat.
+
+    `refused_after` is seconds from the call to the moment new orders were refused (monotonic).
+    """
+
+    at: datetime
+    reason: str
+    cancelled: tuple[str, ...]
+    still_working: tuple[str, ...]
+    closing: tuple[str, ...]
+    not_flat: tuple[Position, ...]
+    refused_after: float
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """Whether the broker can be used, and if not, why. `details` are rows (check, ok, text)."""
+
+    connected: bool
+    can_trade: bool
+    reason: str = ""
+    details: tuple[tuple[str, bool, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PositionDifference:
+    """`tracked` is what the journal's fills add up to, `broker` what the broker holds; the broker is the truth."""
+
+    account: str
+    instrument: Instrument
+    tracked: Decimal
+    broker: Decimal
+    foreign: Decimal
+
+
+class BaseBroker(abc.ABC):
+    """One abstract asynchronous interface. Every method may raise the tree in `errors`; reads never answer
+    "empty" for "don't know". Use as ``async with broker:``."""
+
+    #: "ib", "paper", "portal"; names the broker in registries, journals and messages.
+    name: str
+    clock: Clock
+
+    async def __aenter__(self) -> BaseBroker:
+        await self.connect()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.disconnect()
+
+    # Session
+
+    @abc.abstractmethod
+    async def connect(self) -> None:
+        """Establish the session, reconcile, and be ready to trade. Raises ConnectFailed."""
+
+    @abc.abstractmethod
+    async def disconnect(self) -> None:
+        """End the session. Orders stay at the broker; pending requests end with LinkLost."""
+
+    @abc.abstractmethod
+    def health(self) -> Health: ...
+
+    @abc.abstractmethod
+    def accounts(self) -> tuple[str, ...]:
+        """Account ids of this session; the first is the default."""
+
+    @abc.abstractmethod
+    async def market_time(self) -> datetime:
+        """The exchange's clock, aware UTC (IB currentTime)."""
+
+    # Reference and market data
+
+    @abc.abstractmethod
+    async def details(self, symbol: Symbol) -> InstrumentDetails:
+        """Qualify. Raises UnknownInstrument or AmbiguousInstrument; never picks the first."""
+
+    @abc.abstractmethod
+    async def quote(self, symbol: Symbol) -> Quote:
+        """The present quote. Raises NoPermission, NoData or StaleData rather than answer with nothing."""
+
+    @abc.abstractmethod
+    async def quotes(self, symbols: Iterable[Symbol]) -> dict[str, Quote]:
+        """Many quotes in one round, keyed by normalised symbol; a symbol that fails is left out, and `quote_errors`
+        of the data manager tells why."""
+
+    @abc.abstractmethod
+    async def bars(
+        self,
+        symbol: Symbol,
+        size: BarSize = BarSize.D1,
+        *,
+        count: int | None = None,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        source: BarSource = BarSource.TRADES,
+        regular_hours: bool = True,
+    ) -> list[Bar]:
+        """Historical bars, ascending: the last `count`, or those from `start` on; `end` None means now."""
+
+    @abc.abstractmethod
+    def live_bars(
+        self, symbol: Symbol, size: BarSize = BarSize.D1, *, count: int = 250, source: BarSource = BarSource.TRADES
+    ) -> AsyncIterator[BarUpdate]:
+        """`count` historical bars (closed), then updates of the running bar, by one subscription (IB keepUpToDate)."""
+
+    @abc.abstractmethod
+    def stream(
+        self, symbols: Iterable[Symbol], kinds: Iterable[StreamKind] = (StreamKind.QUOTES,)
+    ) -> AsyncIterator[MarketEvent]:
+        """Quotes, trades, depth as they come, with Gap and Resumed in their place."""
+
+    # Orders
+
+    @abc.abstractmethod
+    async def place(self, order: NewOrder | Bracket) -> Order:
+        """Risk, journal, wire. Returns the order (a bracket's entry) once it is acknowledged, refused, or UNKNOWN.
+
+        The same key with the same order answers with that order; with another order raises KeyConflict.
+        Raises RiskRefusal, TradingHalted, InvalidOrder, NotConnected (nothing left), OrderRejected.
+        """
+
+    @abc.abstractmethod
+    async def place_smart_order(self, order: NewOrder, policy: SmartOrderPolicy | None = None) -> Order:
+        """A MARKET intent placed as a limit at the touch, inside the slippage cap."""
+
+    @abc.abstractmethod
+    async def modify(self, key: str, change: OrderChange) -> Order:
+        """Change a live order; checked like a new one. Raises ModifyRejected (the original is still live)."""
+
+    @abc.abstractmethod
+    async def cancel(self, key: str) -> Order:
+        """Ask for a cancel; never refused by us, in any state. Returns the order as it then stands."""
+
+    @abc.abstractmethod
+    async def cancel_all(self, symbol: Symbol | None = None) -> list[Order]:
+        """Cancel every working order that this journal owns."""
+
+    @abc.abstractmethod
+    async def what_if(self, order: NewOrder) -> WhatIf: ...
+
+    @abc.abstractmethod
+    def order(self, key: str) -> Order:
+        """Raises UnknownOrder."""
+
+    @abc.abstractmethod
+    def orders(self) -> list[Order]:
+        """Every order of this journal since the session's journal began, oldest first, and foreign open orders."""
+
+    @abc.abstractmethod
+    def open_orders(self) -> list[Order]:
+        """Orders that may still fill, foreign ones flagged."""
+
+    @abc.abstractmethod
+    def fills(self) -> list[Fill]: ...
+
+    @abc.abstractmethod
+    async def wait(self, key: str, timeout: float) -> Order:
+        """The order once terminal; raises DeadlineExceeded (the order is untouched) after `timeout` seconds."""
+
+    @abc.abstractmethod
+    def order_events(self) -> AsyncIterator[OrderEvent]:
+        """Everything that happens to orders and fills from now on; never conflated, never dropped."""
+
+    # Account
+
+    @abc.abstractmethod
+    async def positions(self, account: str | None = None) -> list[Position]: ...
+
+    @abc.abstractmethod
+    async def account(self, account: str | None = None) -> AccountSummary: ...
+
+    @abc.abstractmethod
+    async def pnl(self, account: str | None = None, symbol: Symbol | None = None) -> PnL: ...
+
+    @abc.abstractmethod
+    async def reconcile(self) -> list[PositionDifference]:
+        """Compare the broker's orders, executions and positions with the journal; mend the journal, report the rest."""
+
+    @abc.abstractmethod
+    async def adopt(self, symbol: Symbol) -> list[Order]:
+        """Take over FOREIGN orders and the foreign position of a symbol; answers the orders adopted."""
+
+    # Safety
+
+    @abc.abstractmethod
+    async def emergency_stop(self, reason: str, *, close: bool = True, everything: bool = False) -> StopReport:
+        """Refuse new orders (at once, kept over restarts), cancel, close owned positions, verify.
+
+        `everything` also cancels and closes FOREIGN ones; the command line asks twice before it passes True.
+        """
+
+    @abc.abstractmethod
+    async def resume(self) -> None:
+        """Lift the emergency stop."""
+
+    @abc.abstractmethod
+    def latency_report(self) -> dict[str, dict[str, float]]:
+        """Stage -> {count, p50, p95, p99, max} in milliseconds (place_to_sent, place_to_ack, place_to_fill, gate, …)."""
+
+    async def bars_frame(
+        self, symbol: Symbol, size: BarSize = BarSize.D1, *, count: int | None = None, start: datetime | None = None
+    ) -> pd.DataFrame:
+        """`bars` as a DataFrame: UTC DatetimeIndex, columns Open High Low Close Volume."""
+        return bars_to_frame(await self.bars(symbol, size, count=count, start=start))
+
+
+def bars_to_frame(bars: Sequence[Bar]) -> pd.DataFrame:
+    """Bars as a DataFrame: ascending UTC DatetimeIndex named Date, columns Open High Low Close Volume (float)."""
+    import pandas as pd
+
+    frame = pd.DataFrame(
+        [(bar.open, bar.high, bar.low, bar.close, bar.volume) for bar in bars],
+        columns=["Open", "High", "Low", "Close", "Volume"],
+        index=pd.DatetimeIndex([bar.time for bar in bars], tz="UTC", name="Date"),
+        dtype="float64",
+    )
+    return frame
