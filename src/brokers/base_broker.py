@@ -238,7 +238,7 @@ class BaseBroker(abc.ABC):
 
     @abc.abstractmethod
     def latency_report(self) -> dict[str, dict[str, float]]:
-        """Stage -> {count, p50, p95, p99, max} in milliseconds (place_to_sent, place_to_ack, place_to_fill, gate, …)."""
+        """Stage -> {count, p50, p95, p99, max} in milliseconds: place_to_sent, place_to_ack, place_to_fill, gate, …"""
 
     async def bars_frame(
         self, symbol: Symbol, size: BarSize = BarSize.D1, *, count: int | None = None, start: datetime | None = None
@@ -251,10 +251,9 @@ def bars_to_frame(bars: Sequence[Bar]) -> pd.DataFrame:
     """Bars as a DataFrame: ascending UTC DatetimeIndex named Date, columns Open High Low Close Volume (float)."""
     import pandas as pd
 
-    frame = pd.DataFrame(
+    return pd.DataFrame(
         [(bar.open, bar.high, bar.low, bar.close, bar.volume) for bar in bars],
         columns=["Open", "High", "Low", "Close", "Volume"],
         index=pd.DatetimeIndex([bar.time for bar in bars], tz="UTC", name="Date"),
         dtype="float64",
     )
-    return frame

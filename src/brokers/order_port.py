@@ -1,4 +1,4 @@
-"""The seam between an order's life cycle and the wire that carries it: one port, three fillings (TWS, portal, paper)."""
+"""The seam between an order's life cycle and the wire that carries it: one port, filled by TWS, portal and paper."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class OrderPort(Protocol):
     def set_listener(self, listener: OrderListener) -> None: ...
 
     async def verify_link(self, deadline: float) -> None:
-        """A round trip, unless bytes arrived within the last second. Raises LinkLost or DeadlineExceeded (fault C10)."""
+        """A round trip, unless bytes arrived in the last second (fault C10). Raises LinkLost or DeadlineExceeded."""
         ...
 
     async def place(self, order: WireOrder) -> None: ...
