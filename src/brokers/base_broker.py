@@ -18,24 +18,12 @@ from .domain.instrument import Instrument, InstrumentDetails
 from .domain.market_data import Bar, BarSize, BarSource, BarUpdate, MarketEvent, Quote, StreamKind
 from .domain.order import Bracket, Fill, NewOrder, Order, OrderChange, WhatIf
 from .domain.reports import OrderEvent
+from .smart_orders import SmartOrderPolicy
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Symbol = str | Instrument
-
-
-@dataclass(frozen=True, slots=True)
-class SmartOrderPolicy:
-    """How `place_smart_order` chooses: never a naked market order unless `allow_market`.
-
-    `max_slippage_bps` caps the limit price beyond the touch, in basis points of the mid. `use_midprice` asks for
-    MIDPRICE where the broker offers it, capped at the same limit.
-    """
-
-    max_slippage_bps: float = 20.0
-    use_midprice: bool = False
-    allow_market: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +152,7 @@ class BaseBroker(abc.ABC):
 
     @abc.abstractmethod
     async def place_smart_order(self, order: NewOrder, policy: SmartOrderPolicy | None = None) -> Order:
-        """A MARKET intent placed as a limit at the touch, inside the slippage cap."""
+        """A MARKET intent placed as a limit at the touch, inside the slippage cap (see `smart_orders.priced`)."""
 
     @abc.abstractmethod
     async def modify(self, key: str, change: OrderChange) -> Order:

@@ -19,8 +19,8 @@ from ..domain.market_data import Bar, BarSize, BarSource
 class PriceStep:
     """One change of one instrument's market at `time` (aware UTC, market time). Prices on the tick grid.
 
-    `bid < ask` unless the bar has no room for both (then equal to its only price). `last`/`last_size` are a print at this moment, None when
-    only the quote moved. Sizes in shares. `halted` turns trading off until a step says False.
+    `bid < ask` unless the bar has no room for both (then equal to its only price). `last`/`last_size` are a print at
+    this moment, None when only the quote moved. Sizes in shares. `halted` stops trading until a step says False.
     """
 
     time: datetime
