@@ -219,13 +219,6 @@ def to_halted(value: float | None) -> bool | None:
     return value > 0
 
 
-def to_greek(value: float | None) -> float | None:
-    """A greek or implied volatility; IB's -1 and -2 sentinels become None, told apart by their exactness."""
-    if value is None or is_unset(value) or value in (-1.0, -2.0):
-        return None
-    return value
-
-
 def order_prices(intent: NewOrder) -> dict[PriceSlot, float]:
     """The price fields of `intent` as IB takes them; every slot is there, unset ones with IB's sentinel."""
     prices = dict.fromkeys(PriceSlot, UNSET_DOUBLE)

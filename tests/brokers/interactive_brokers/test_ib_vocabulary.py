@@ -6,7 +6,6 @@ from decimal import Decimal
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from moondev_ibkr.brokers.domain.instrument import Instrument
 from moondev_ibkr.brokers.domain.market_data import BarSize, BarSource, DataType, Quote
 from moondev_ibkr.brokers.domain.order import (
@@ -123,16 +122,6 @@ def test_halt_tick(tick, halted):
     assert words.to_halted(tick) is halted
 
 
-def test_greek_sentinels():
-    assert [words.to_greek(value) for value in (-1.0, -2.0, -0.5, words.UNSET_DOUBLE, None)] == [
-        None,
-        None,
-        -0.5,
-        None,
-        None,
-    ]
-
-
 @given(st.decimals(min_value="-1000000", max_value="1000000", places=4))
 def test_money_and_quantities_are_exact(number):
     assert words.to_decimal(float(number)) == number
@@ -144,7 +133,7 @@ def test_times_are_utc_and_naive_ones_are_refused():
     assert words.ib_time(datetime(2025, 1, 2, 16, 30, tzinfo=paris)) == "20250102-15:30:00"
     assert words.ib_time(None) == ""
     with pytest.raises(InvalidRequest):
-        words.ib_time(datetime(2025, 1, 2))
+        words.ib_time(datetime(2025, 1, 2))  # noqa: DTZ001
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,269 @@
+"""The protocol that both of IB's doors fulfil for this package: TWS (`ib_async_client`) and the Client Portal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from enum import StrEnum
+from typing import Protocol
+
+from ..domain.account import AccountSummary, PnL, Position
+from ..domain.instrument import Instrument, InstrumentDetails, PriceIncrement
+from ..domain.market_data import Bar, BarSize, BarSource, BidAsk, DataType, Depth, Quote, Trade
+from ..order_port import OrderPort
+
+
+class LinkState(StrEnum):
+    """What the session is doing."""
+
+    DOWN = "DOWN"  #: not connected, nothing is being tried
+    CONNECTING = "CONNECTING"
+    SYNCING = "SYNCING"  #: connected, the start-up queries run
+    READY = "READY"
+    BROKER_DOWN = "BROKER_DOWN"  #: our socket is up, IB's own link is not (1100, 2110)
+    WAITING = "WAITING"  #: lost, the next attempt is scheduled
+
+
+class LinkEventKind(StrEnum):
+    UP = "UP"  #: first connection complete
+    LOST = "LOST"
+    RESTORED = "RESTORED"  #: connected again, or the broker's side is back
+    FARM_DOWN = "FARM_DOWN"  #: a data farm (2103, 2105, 2107, 2108)
+    FARM_UP = "FARM_UP"  #: 2104, 2106
+    SUBSCRIPTIONS_RESTORED = "SUBSCRIPTIONS_RESTORED"
+    ALARM = "ALARM"  #: something a person must look at
+
+
+@dataclass(frozen=True, slots=True)
+class LinkEvent:
+    """`lines` are the quote and bar lines touched; `restored` and `failed` count them when subscriptions come back."""
+
+    kind: LinkEventKind
+    time: datetime
+    text: str
+    code: int | None = None
+    farm: str = ""
+    symbols: tuple[str, ...] = ()
+    restored: int = 0
+    failed: int = 0
+    data_lost: bool = False
+
+
+class QuoteLine(Protocol):
+    """One live market-data line: the only one of its contract, whoever asked for it.
+
+    `quote()` makes the present value; `updates` counts changes; `last_update` is monotonic seconds of the last one,
+    None before the first. `error` is the error that ended or prevented it, None while it runs.
+    """
+
+    @property
+    def instrument(self) -> Instrument: ...
+
+    @property
+    def updates(self) -> int: ...
+
+    @property
+    def last_update(self) -> float | None: ...
+
+    @property
+    def error(self) -> Exception | None: ...
+
+    @property
+    def data_type(self) -> DataType: ...
+
+    def quote(self) -> Quote: ...
+
+    async def first(self, deadline: float) -> Quote:
+        """The quote once it has a price. Raises the line's error, DeadlineExceeded, or LinkLost."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class BarRequest:
+    """One historical request, exactly as it goes to IB.
+
+    `end` None means now. `duration` in IB's words ("2 D"). `keep_up_to_date` only with `end` None.
+    """
+
+    instrument: Instrument
+    size: BarSize
+    duration: str
+    end: datetime | None = None
+    source: BarSource = BarSource.TRADES
+    regular_hours: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduledSession:
+    """One session of IB's schedule (whatToShow SCHEDULE): aware UTC bounds and the day it counts for."""
+
+    day: date
+    start: datetime
+    end: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class SymbolMatch:
+    """One answer of reqMatchingSymbols."""
+
+    instrument: Instrument
+    description: str = ""
+    derivatives: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StartupSection:
+    """One start-up query. A section that is not known blocks trading until it is (fault C09)."""
+
+    name: str
+    known: bool
+    why: str = ""
+
+
+@dataclass(slots=True)
+class AccountState:
+    """What reqAccountUpdates told of one account. `values` are IB's own (key, currency) -> text; `complete` once
+    accountDownloadEnd arrived; `told_at` is market time of the last value."""
+
+    account: str
+    values: dict[tuple[str, str], str] = field(default_factory=dict)
+    portfolio: dict[int, Position] = field(default_factory=dict)
+    complete: bool = False
+    told_at: datetime | None = None
+
+
+class BarListener(Protocol):
+    """Called on the loop for one live-bar subscription; must not raise."""
+
+    def on_bar(self, bar: Bar) -> None:
+        """The running bar changed, or a later one began."""
+        ...
+
+    def on_bars_ended(self, error: Exception) -> None:
+        """IB ended the subscription (10182), or the link was lost: nothing more comes for this handle."""
+        ...
+
+
+class MarketListener(Protocol):
+    """Called on the loop as market data arrives; must not raise or block. Lines are those with a new value since the
+    last call: read what you need from them now, or keep the line and read it later (conflation)."""
+
+    def on_lines(self, lines: Sequence[QuoteLine]) -> None: ...
+
+    def on_trade(self, trade: Trade) -> None: ...
+
+    def on_bid_ask(self, tick: BidAsk) -> None: ...
+
+    def on_depth(self, depth: Depth) -> None: ...
+
+
+LinkListener = Callable[[LinkEvent], None]
+PositionListener = Callable[[Position], None]
+
+
+class IbTransport(OrderPort, Protocol):
+    """A door to IB. Requests raise NotConnected, LinkLost, DeadlineExceeded, RequestFailed (and its subclasses)."""
+
+    @property
+    def state(self) -> LinkState: ...
+
+    @property
+    def sections(self) -> Sequence[StartupSection]: ...
+
+    @property
+    def farms_down(self) -> Mapping[str, str]:
+        """Data farm -> the text that told so; empty when every farm is up."""
+        ...
+
+    async def connect(self) -> None: ...
+
+    async def disconnect(self) -> None: ...
+
+    def accounts(self) -> tuple[str, ...]: ...
+
+    def add_link_listener(self, listener: LinkListener) -> None: ...
+
+    def add_market_listener(self, listener: MarketListener) -> None: ...
+
+    def remove_market_listener(self, listener: MarketListener) -> None: ...
+
+    def add_position_listener(self, listener: PositionListener) -> None: ...
+
+    async def market_time(self) -> datetime: ...
+
+    # Reference
+
+    async def contract_details(self, instrument: Instrument) -> Sequence[InstrumentDetails]:
+        """Every contract that fits; an empty answer means that IB knows none (error 200)."""
+        ...
+
+    async def market_rule(self, rule_id: int) -> tuple[PriceIncrement, ...]: ...
+
+    async def matching_symbols(self, pattern: str) -> Sequence[SymbolMatch]: ...
+
+    # Quotes
+
+    def subscribe_quotes(self, instrument: Instrument) -> QuoteLine:
+        """One more user of the contract's line; asks IB only for the first."""
+        ...
+
+    def unsubscribe_quotes(self, instrument: Instrument) -> None:
+        """One user less; the line ends with the last."""
+        ...
+
+    async def snapshot(self, instrument: Instrument, deadline: float) -> Quote: ...
+
+    def subscribe_ticks(self, instrument: Instrument, kind: str) -> int:
+        """Tick-by-tick: kind "AllLast", "Last" or "BidAsk". Returns the handle for `unsubscribe`."""
+        ...
+
+    def subscribe_depth(self, instrument: Instrument, rows: int) -> int: ...
+
+    def unsubscribe(self, handle: int) -> None:
+        """Ends a tick-by-tick, depth or live-bar subscription; unknown handles are ignored."""
+        ...
+
+    # History
+
+    async def historical_bars(self, request: BarRequest) -> list[Bar]: ...
+
+    async def live_bars(self, request: BarRequest, listener: BarListener) -> tuple[int, list[Bar]]:
+        """keepUpToDate: the handle, and the bars up to now; the listener is called from then on."""
+        ...
+
+    async def head_timestamp(self, instrument: Instrument, source: BarSource, regular_hours: bool) -> datetime: ...
+
+    async def schedule(self, instrument: Instrument, days: int, end: datetime | None) -> list[ScheduledSession]: ...
+
+    async def historical_ticks(
+        self, instrument: Instrument, start: datetime | None, end: datetime | None, count: int, regular_hours: bool
+    ) -> list[Trade]: ...
+
+    # Account
+
+    def cached_positions(self) -> list[Position] | None:
+        """Positions as kept current by the subscription; None while they are not known (fault Q13)."""
+        ...
+
+    def account_state(self, account: str) -> AccountState | None: ...
+
+    async def account_summary(self) -> list[AccountSummary]: ...
+
+    async def pnl(self, account: str, con_id: int | None = None) -> PnL: ...
+
+    # Measures
+
+    def clock_offset(self) -> timedelta | None:
+        """How far IB's clock is ahead of the machine's (fault C28); None before the first currentTime."""
+        ...
+
+    def latencies(self) -> Mapping[str, Sequence[float]]:
+        """Stage -> recent durations in seconds: sent, tick, round_trip."""
+        ...
+
+    @property
+    def minimum_quantity(self) -> Decimal:
+        """The smallest order step that this door takes: whole shares on the TWS socket (fault O47)."""
+        ...

@@ -1,0 +1,123 @@
+"""Streams are bounded: quotes conflate, events drop the oldest with a count, markers never drop."""
+
+import asyncio
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+import pytest
+from moondev_ibkr.brokers.domain.instrument import Instrument
+from moondev_ibkr.brokers.domain.market_data import Gap, Quote, Resumed, StreamKind, Trade
+from moondev_ibkr.brokers.interactive_brokers.ib_stream import StreamHub
+
+NOW = datetime(2025, 1, 2, 15, tzinfo=UTC)
+AAPL = Instrument("AAPL", con_id=265598)
+MSFT = Instrument("MSFT", con_id=272093)
+
+
+@dataclass
+class Line:
+    """A quote line whose value moves under its reader."""
+
+    instrument: Instrument
+    last: float = 0.0
+
+    def quote(self):
+        return Quote(self.instrument, NOW, last=self.last)
+
+
+def trade(number, instrument=AAPL):
+    return Trade(instrument, NOW, float(number), 1.0)
+
+
+def open_stream(hub, *instruments, kinds=(StreamKind.QUOTES,)):
+    closed = []
+    stream = hub.open(instruments, kinds, closed.append)
+    return stream, closed
+
+
+async def test_a_slow_consumer_gets_the_latest_quote_once_and_the_loss_is_counted():
+    hub = StreamHub()
+    stream, _ = open_stream(hub, AAPL)
+    line = Line(AAPL)
+    for price in (1.0, 2.0, 3.0):
+        line.last = price
+        hub.on_lines([line])
+    assert (await anext(stream)).last == 3.0
+    assert stream.waiting == 0
+    assert stream.counts.conflated == 2
+
+
+async def test_a_fast_consumer_gets_every_value():
+    hub = StreamHub()
+    stream, _ = open_stream(hub, AAPL)
+    line = Line(AAPL)
+    seen = []
+    for price in (1.0, 2.0, 3.0):
+        line.last = price
+        hub.on_lines([line])
+        seen.append((await anext(stream)).last)
+    assert seen == [1.0, 2.0, 3.0]
+    assert stream.counts.conflated == 0
+
+
+async def test_symbols_do_not_conflate_with_each_other_and_strangers_are_not_delivered():
+    hub = StreamHub()
+    stream, _ = open_stream(hub, AAPL, MSFT)
+    hub.on_lines([Line(AAPL, 1.0), Line(MSFT, 2.0), Line(replace(AAPL, con_id=9), 3.0)])
+    assert [(quote.instrument.symbol, quote.last) for quote in stream.take_all()] == [("AAPL", 1.0), ("MSFT", 2.0)]
+
+
+async def test_a_full_queue_drops_the_oldest_trades_but_never_a_marker():
+    hub = StreamHub(limit=3)
+    stream, _ = open_stream(hub, AAPL, kinds=(StreamKind.TRADES,))
+    gap = Gap(NOW, "tws", "1101")
+    hub.mark(gap)
+    for number in range(5):
+        hub.on_trade(trade(number))
+    resumed = Resumed(NOW, "tws", restored=1, failed=0)
+    hub.mark(resumed)
+    events = stream.take_all()
+    assert events[0] == gap
+    assert events[-1] == resumed
+    assert [event.price for event in events[1:-1]] == [2.0, 3.0, 4.0]
+    assert stream.counts.dropped == 2
+
+
+async def test_one_slow_consumer_does_not_slow_another():
+    hub = StreamHub(limit=2)
+    slow, _ = open_stream(hub, AAPL, kinds=(StreamKind.TRADES,))
+    fast, _ = open_stream(hub, AAPL, kinds=(StreamKind.TRADES,))
+    seen = []
+    for number in range(4):
+        hub.on_trade(trade(number))
+        seen.append((await anext(fast)).price)
+    assert seen == [0.0, 1.0, 2.0, 3.0]
+    assert slow.counts.dropped == 2
+
+
+async def test_markers_reach_only_the_streams_of_their_symbols():
+    hub = StreamHub()
+    apple, _ = open_stream(hub, AAPL)
+    micro, _ = open_stream(hub, MSFT)
+    hub.mark(Gap(NOW, "tws", "10182", ("AAPL",)))
+    assert (apple.waiting, micro.waiting) == (1, 0)
+    hub.mark(Gap(NOW, "tws", "link lost"))
+    assert (apple.waiting, micro.waiting) == (2, 1)
+
+
+async def test_a_consumer_that_waits_is_woken_and_a_closed_stream_ends():
+    hub = StreamHub()
+    stream, closed = open_stream(hub, AAPL)
+    waiting = asyncio.ensure_future(anext(stream))
+    await asyncio.sleep(0)
+    hub.on_lines([Line(AAPL, 7.0)])
+    assert (await asyncio.wait_for(waiting, 1)).last == 7.0
+    hub.on_lines([Line(AAPL, 8.0)])
+    await stream.aclose()
+    assert closed == [stream]
+    assert [quote.last async for quote in stream] == [8.0]
+    with pytest.raises(StopAsyncIteration):
+        await anext(stream)
+    assert hub.streams == ()
+    hub.on_lines([Line(AAPL, 9.0)])
+    assert stream.waiting == 0
