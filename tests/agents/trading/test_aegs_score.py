@@ -161,9 +161,10 @@ def test_the_highest_possible_score(rules: tuple[Rule, ...], highest: int) -> No
 
 def test_tiers_and_reasons() -> None:
     falling = walk(3)
-    falling.loc[190:, "Close"] = [90, 88, 86, 84, 82, 80, 78, 76, 74, 60]
+    before = float(falling.loc[189, "Close"])
+    falling.loc[190:, "Close"] = [before * (1 - part / 100) for part in (3, 5, 7, 9, 11, 13, 15, 17, 19, 35)]
     result = score(falling)
     assert result.tier is Tier.STRONG_BUY
     assert any("RSI" in reason for reason in result.reasons)
     assert score(walk(3)).tier in tuple(Tier)
-    assert indicators(falling).close == 60
+    assert indicators(falling).close == before * 0.65
