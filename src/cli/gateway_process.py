@@ -1,0 +1,158 @@
+"""A paper gateway in a process of its own: started, told the time, joined by its ready-file, ended."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from ..brokers.errors import ConfigurationError, ConnectFailed, DeadlineExceeded, LinkLost
+
+#: Real seconds until a gateway listens, answers a control line, or ends after its input was closed.
+START_DEADLINE = 30.0
+CONTROL_DEADLINE = 60.0
+END_DEADLINE = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """What a ready-file tells: where the TWS door listens, which accounts there are, which process it is."""
+
+    host: str
+    port: int
+    accounts: tuple[str, ...]
+    pid: int
+
+    @classmethod
+    def parse(cls, text: str) -> Ready:
+        """Raises ConfigurationError for a file that no gateway wrote."""
+        try:
+            content = json.loads(text)
+            door = content["tws"]
+            return cls(str(door["host"]), int(door["port"]), tuple(content["accounts"]), int(content["pid"]))
+        except (ValueError, KeyError, TypeError) as error:
+            raise ConfigurationError("ready-file", f"it is not one of a gateway: {error}", "delete it") from None
+
+
+def running_gateway(ready_file: Path) -> Ready | None:
+    """The gateway that `ready_file` names, if its process is alive; None otherwise."""
+    try:
+        ready = Ready.parse(ready_file.read_text())
+        os.kill(ready.pid, 0)
+    except (OSError, ConfigurationError):
+        return None
+    return ready
+
+
+class GatewayProcess:
+    """A child gateway. Its market time moves only when told; closing its input ends it.
+
+    Use as ``async with GatewayProcess(arguments, folder) as gateway:``; `folder` holds ready-file and log.
+    """
+
+    def __init__(self, arguments: Sequence[str], folder: Path) -> None:
+        self._arguments = list(arguments)
+        self._ready_file = folder / f"gateway-{os.getpid()}.json"
+        self.log_file = folder / "gateway.log"
+        self._process: asyncio.subprocess.Process | None = None
+        self._control = asyncio.Lock()
+        self.ready: Ready | None = None
+
+    async def __aenter__(self) -> GatewayProcess:
+        self._ready_file.unlink(missing_ok=True)
+        with self.log_file.open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "moondev_ibkr", "gateway", "--tws-port", "0", "--control", "stdio"),
+                *("--ready-file", str(self._ready_file), *self._arguments),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=log,
+                # Ctrl-C is for the parent: it closes orders and reports before the gateway may go.
+                start_new_session=True,
+            )
+        try:
+            await asyncio.wait_for(self._wait_until_ready(self._process), START_DEADLINE)
+        except TimeoutError:
+            await self._end()
+            raise DeadlineExceeded(
+                "start of the paper gateway", timedelta(seconds=START_DEADLINE), self._hint
+            ) from None
+        except BaseException:
+            await self._end()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._end()
+
+    async def advance_to(self, moment: datetime) -> dict[str, Any]:
+        """Let market time run to `moment`; returns when all that happened until then has been sent."""
+        return await self.tell({"advance_to": moment.isoformat()})
+
+    async def tell(self, command: dict[str, Any]) -> dict[str, Any]:
+        """One control line and its answer. Raises LinkLost when the gateway is gone, ConfigurationError when it
+        refuses the command."""
+        process = self._process
+        if process is None or process.stdin is None or process.stdout is None:
+            raise LinkLost("gateway control", "the gateway is not running")
+        async with self._control:
+            try:
+                process.stdin.write(json.dumps(command).encode() + b"\n")
+                await process.stdin.drain()
+                line = await asyncio.wait_for(process.stdout.readline(), CONTROL_DEADLINE)
+            except TimeoutError:
+                raise DeadlineExceeded(f"gateway control {command}", timedelta(seconds=CONTROL_DEADLINE)) from None
+            except (BrokenPipeError, ConnectionResetError):
+                line = b""
+        if not line:
+            raise LinkLost("gateway control", f"the gateway ended with {process.returncode}", self._hint)
+        answer: dict[str, Any] = json.loads(line)
+        if "error" in answer:
+            raise ConfigurationError(f"gateway control {command}", str(answer["error"]))
+        return answer
+
+    @property
+    def _hint(self) -> str:
+        return f"see {self.log_file}"
+
+    async def _wait_until_ready(self, process: asyncio.subprocess.Process) -> None:
+        ended = asyncio.ensure_future(process.wait())
+        try:
+            while not self._ready_file.exists():
+                await asyncio.wait({ended}, timeout=0.02)
+                if ended.done():
+                    raise ConnectFailed("paper gateway", self._last_words(), self._hint, kind="closed_early")
+        finally:
+            ended.cancel()
+        self.ready = Ready.parse(self._ready_file.read_text())
+
+    def _last_words(self) -> str:
+        with contextlib.suppress(OSError):
+            lines = self.log_file.read_text(errors="replace").strip().splitlines()
+            if lines:
+                return lines[-1]
+        return f"it ended with {self._process.returncode if self._process else None} before it listened"
+
+    async def _end(self) -> None:
+        process = self._process
+        if process is None:
+            return
+        if process.stdin is not None:
+            process.stdin.close()
+        try:
+            await asyncio.wait_for(process.wait(), END_DEADLINE)
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+        self._ready_file.unlink(missing_ok=True)
+        self._process = None
