@@ -110,7 +110,7 @@ class Summary:
         console.print(self._orders_line())
         if self.positions:
             console.print(position_table(self.positions))
-        console.print(Group(*self._money(), self._latency_table()))
+        console.print(Group(*self._money_lines(), self._latency_table()))
         console.print(Text(f"journal: {self.journal}", style="dim"))
 
     def _diary(self) -> RenderableType:
@@ -137,7 +137,7 @@ class Summary:
         states = ", ".join(f"{count} {state.value.lower()}" for state, count in counts.items() if count)
         return f"[bold]Orders[/] {len(self.orders)} ({states or 'none'})   [bold]Fills[/] {len(self.fills)}"
 
-    def _money(self) -> Iterable[RenderableType]:
+    def _money_lines(self) -> Iterable[RenderableType]:
         profit = self.profit
         style = "green" if profit is not None and profit >= 0 else "red"
         yield Text.from_markup(

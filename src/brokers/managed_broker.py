@@ -1,0 +1,330 @@
+"""What every broker with an order life cycle shares: orders, risk, the kill switch, reconciliation.
+
+A broker adds what it alone knows: the wire for orders, market data, the account. It fills the abstract methods below;
+the risk rules read the same caches that it keeps.
+"""
+
+from __future__ import annotations
+
+import abc
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from decimal import Decimal
+
+from .base_broker import BaseBroker, PositionDifference, StopReport, Symbol
+from .calendar import MarketCalendar
+from .domain.account import AccountSummary, Position
+from .domain.clock import Clock
+from .domain.instrument import Instrument, InstrumentDetails
+from .domain.market_data import Quote
+from .domain.order import Bracket, Fill, NewOrder, Order, OrderChange, OrderType, Side, WhatIf
+from .domain.reports import OrderEvent, WireOrder
+from .domain.sessions import Session, TradingDay
+from .errors import BrokerError, DeadlineExceeded, NotConnected
+from .journal import Journal
+from .order_port import OrderPort
+from .orders import OrderManager, OrderSettings
+from .risk import DayStart, RiskEngine, RiskPolicy, RiskView, loss_day
+from .smart_orders import SmartOrderPolicy, priced
+
+
+@dataclass(frozen=True, slots=True)
+class StopSettings:
+    """How an emergency stop closes: real seconds until every close must be done, and the collar outside regular hours."""
+
+    close_deadline: float = 15.0
+    collar: SmartOrderPolicy = SmartOrderPolicy(max_slippage_bps=Decimal(100))
+
+
+def as_instrument(symbol: Symbol) -> Instrument:
+    """A US stock for text; raises InvalidInstrument."""
+    return symbol if isinstance(symbol, Instrument) else Instrument(symbol)
+
+
+class ManagedBroker(BaseBroker):
+    """Base of IBAdapter and PaperBroker. Subclasses set up `port` before `connect` ends and call `_start_trading`."""
+
+    def __init__(
+        self,
+        *,
+        port: OrderPort,
+        journal: Journal,
+        policy: RiskPolicy,
+        calendar: MarketCalendar,
+        clock: Clock,
+        orders: OrderSettings | None = None,
+        stop: StopSettings | None = None,
+    ) -> None:
+        self.clock = clock
+        self.port = port
+        self.journal = journal
+        self.calendar = calendar
+        self._stop_settings = stop or StopSettings()
+        self.risk = RiskEngine(policy, BrokerRiskView(self))
+        self.manager = self._make_manager(orders or OrderSettings())
+        self._trading = False
+
+    def _make_manager(self, settings: OrderSettings) -> OrderManager:
+        """Subclasses with conditions of their own return their own manager."""
+        gate = BrokerGate(self)
+        return OrderManager(self.port, self.journal, gate, self.clock, self._qualified, settings)
+
+    # What a broker alone knows; synchronous ones answer from caches and never wait
+
+    @abc.abstractmethod
+    def cached_quote(self, instrument: Instrument) -> Quote | None: ...
+
+    @abc.abstractmethod
+    def cached_details(self, instrument: Instrument) -> InstrumentDetails | None: ...
+
+    @abc.abstractmethod
+    def cached_positions(self, account: str) -> Sequence[Position]: ...
+
+    @abc.abstractmethod
+    def cached_account(self, account: str) -> AccountSummary | None: ...
+
+    @abc.abstractmethod
+    def fx_rate(self, currency: str) -> Decimal | None: ...
+
+    @abc.abstractmethod
+    def shortable_shares(self, instrument: Instrument) -> Decimal | None: ...
+
+    @abc.abstractmethod
+    async def freshen(self, order: NewOrder) -> None:
+        """Bring the caches that the risk rules read for `order` up to date; may wait."""
+
+    def in_doubt(self, instrument: Instrument) -> str | None:
+        """Why nothing may be opened in this contract, None when all is clear."""
+        return self.manager.blocked(instrument)
+
+    # Orders
+
+    async def place(self, order: NewOrder | Bracket) -> Order:
+        self._require_trading()
+        return await self.manager.place(order)
+
+    async def place_smart_order(self, order: NewOrder, policy: SmartOrderPolicy | None = None) -> Order:
+        self._require_trading()
+        chosen = policy or SmartOrderPolicy()
+        if order.type is OrderType.MARKET and not chosen.allow_market:
+            details = await self.details(order.instrument)
+            order = priced(order, await self.quote(order.instrument), details, chosen)
+        return await self.manager.place(order)
+
+    async def modify(self, key: str, change: OrderChange) -> Order:
+        self._require_trading()
+        return await self.manager.modify(key, change)
+
+    async def cancel(self, key: str) -> Order:
+        return await self.manager.cancel(key)
+
+    async def cancel_all(self, symbol: Symbol | None = None) -> list[Order]:
+        return await self.manager.cancel_all(None if symbol is None else as_instrument(symbol))
+
+    async def what_if(self, order: NewOrder) -> WhatIf:
+        self._require_trading()
+        details = await self.details(order.instrument)
+        account = order.account or self.accounts()[0]
+        wire = WireOrder(self.port.next_order_id, replace(order, instrument=details.instrument), account)
+        return await self.port.what_if(wire)
+
+    def order(self, key: str) -> Order:
+        return self.manager.order(key)
+
+    def orders(self) -> list[Order]:
+        return self.manager.orders()
+
+    def open_orders(self) -> list[Order]:
+        return self.manager.open_orders()
+
+    def fills(self) -> list[Fill]:
+        return self.manager.fills()
+
+    async def wait(self, key: str, timeout: float) -> Order:
+        return await self.manager.wait(key, timeout)
+
+    def order_events(self) -> AsyncIterator[OrderEvent]:
+        return self.manager.events()
+
+    async def reconcile(self) -> list[PositionDifference]:
+        self._require_trading()
+        return await self.manager.reconcile()
+
+    async def adopt(self, symbol: Symbol) -> list[Order]:
+        self._require_trading()
+        details = await self.details(symbol)
+        return await self.manager.adopt(details.instrument, await self.positions())
+
+    def latency_report(self) -> dict[str, dict[str, float]]:
+        return self.manager.latency_report()
+
+    # Safety
+
+    async def emergency_stop(self, reason: str, *, close: bool = True, everything: bool = False) -> StopReport:
+        at, started = self.clock.now(), self.clock.monotonic()
+        self.manager.halt(reason)
+        refused_after = self.clock.monotonic() - started
+        outcome = await self.manager.cancel_and_verify(everything=everything)
+        closing = await self._close_positions(everything) if close else ()
+        not_flat = await self._owned_positions(everything)
+        return StopReport(
+            at, reason, outcome.cancelled, outcome.still_working, closing, tuple(not_flat), refused_after
+        )
+
+    async def resume(self) -> None:
+        self.manager.resume()
+
+    async def _close_positions(self, everything: bool) -> tuple[str, ...]:
+        """Place a close for every owned position and wait until each is done or the deadline has passed."""
+        keys: list[str] = []
+        for position in await self._owned_positions(everything):
+            try:
+                order = await self._closing_order(position)
+                placed = await self.manager.place(order, closing=True)
+                keys.append(placed.key)
+            except BrokerError as error:
+                # One position that cannot be closed must not keep the others open; it is reported as not flat.
+                self.manager.alarm(f"{position.instrument} is not closed: {error}")
+        waits = (self.manager.wait(key, self._stop_settings.close_deadline) for key in keys)
+        for outcome in await asyncio.gather(*waits, return_exceptions=True):
+            if isinstance(outcome, BaseException) and not isinstance(outcome, DeadlineExceeded):
+                raise outcome
+        return tuple(keys)
+
+    async def _closing_order(self, position: Position) -> NewOrder:
+        """MARKET in regular hours, else a limit inside the collar that works in extended hours."""
+        instrument = position.instrument
+        details = await self.details(instrument)
+        side = Side.SELL if position.quantity > 0 else Side.BUY
+        order = NewOrder(
+            details.instrument,
+            side,
+            abs(position.quantity),
+            account=position.account,
+            reduce_only=True,
+            reason="emergency stop",
+        )
+        if self.session(instrument) is Session.REGULAR:
+            return order
+        limit = priced(order, await self.quote(instrument), details, self._stop_settings.collar)
+        return replace(limit, outside_rth=True)
+
+    async def _owned_positions(self, everything: bool) -> list[Position]:
+        """The broker's positions, cut to what this journal owns unless `everything`."""
+        owned = []
+        for position in await self.positions():
+            quantity = position.quantity
+            if not everything:
+                mine = self.manager.owned_position(position.account, position.instrument)
+                quantity = max(min(mine, quantity), Decimal(0)) if quantity > 0 else min(max(mine, quantity), Decimal(0))
+            if quantity:
+                owned.append(replace(position, quantity=quantity))
+        return owned
+
+    # Sessions
+
+    def session(self, instrument: Instrument) -> Session:
+        """Today's session of the instrument at market time: its own hours first, then the stock calendar."""
+        return self.calendar.session_at(self.clock.now())
+
+    async def _start_trading(self) -> None:
+        await self.manager.start()
+        self._trading = True
+        await self.note_day_start()
+
+    async def _stop_trading(self) -> None:
+        self._trading = False
+        await self.manager.stop()
+
+    def _require_trading(self) -> None:
+        if not self._trading:
+            raise NotConnected(f"broker {self.name}", "it is not connected", "call connect() first")
+
+    async def _qualified(self, instrument: Instrument) -> InstrumentDetails:
+        return await self.details(instrument)
+
+    async def note_day_start(self) -> None:
+        """Keep each account's net liquidation at the first look of its loss day (New York midnight)."""
+        day = loss_day(self.clock.now())
+        for account in self.accounts():
+            if self.journal.day_start(account, day) is None:
+                summary = self.cached_account(account)
+                if summary is not None and summary.net_liquidation is not None:
+                    self.journal.set_day_start(account, day, summary.net_liquidation, summary.currency)
+
+
+class BrokerGate:
+    """The order manager's risk gate over a broker's caches."""
+
+    def __init__(self, broker: ManagedBroker) -> None:
+        self._broker = broker
+
+    async def prepare(self, order: NewOrder) -> None:
+        await self._broker.freshen(order)
+        await self._broker.note_day_start()
+
+    def check(self, order: NewOrder, *, replaces: Order | None) -> None:
+        self._broker.risk.check(order, replaces=replaces)
+
+
+class BrokerRiskView(RiskView):
+    """The caches of a broker as the risk rules read them."""
+
+    def __init__(self, broker: ManagedBroker) -> None:
+        self._broker = broker
+
+    def now(self) -> datetime:
+        return self._broker.clock.now()
+
+    def default_account(self) -> str:
+        return self._broker.accounts()[0]
+
+    def session(self, instrument: Instrument) -> Session:
+        return self._broker.session(instrument)
+
+    def trading_day(self, instrument: Instrument) -> TradingDay | None:
+        return self._broker.calendar.trading_day(loss_day(self.now()))
+
+    def quote(self, instrument: Instrument) -> Quote | None:
+        return self._broker.cached_quote(instrument)
+
+    def details(self, instrument: Instrument) -> InstrumentDetails | None:
+        return self._broker.cached_details(instrument)
+
+    def positions(self, account: str) -> Sequence[Position]:
+        return self._broker.cached_positions(account)
+
+    def owned_position(self, account: str, instrument: Instrument) -> Decimal:
+        return self._broker.manager.owned_position(account, instrument)
+
+    def working_orders(self, account: str) -> Sequence[Order]:
+        default = self.default_account()
+        return [
+            order for order in self._broker.manager.working_orders() if (order.intent.account or default) == account
+        ]
+
+    def recent_orders(self, since: datetime) -> Sequence[Order]:
+        return self._broker.manager.recent_orders(since)
+
+    def messages_sent(self, since: datetime) -> int:
+        return self._broker.manager.messages_sent(since)
+
+    def account(self, account: str) -> AccountSummary | None:
+        return self._broker.cached_account(account)
+
+    def day_start(self, account: str) -> DayStart | None:
+        return self._broker.journal.day_start(account, loss_day(self.now()))
+
+    def fx_rate(self, currency: str) -> Decimal | None:
+        return self._broker.fx_rate(currency)
+
+    def kill_switch(self) -> str | None:
+        return self._broker.manager.halted
+
+    def in_doubt(self, instrument: Instrument) -> str | None:
+        return self._broker.in_doubt(instrument)
+
+    def shortable_shares(self, instrument: Instrument) -> Decimal | None:
+        return self._broker.shortable_shares(instrument)
