@@ -6,11 +6,11 @@ Symbols may be given as text (a US stock) or as an Instrument wherever `Symbol` 
 from __future__ import annotations
 
 import abc
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, Self, TypeVar
 
 from .domain.account import AccountSummary, PnL, Position
 from .domain.clock import Clock
@@ -24,6 +24,17 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Symbol = str | Instrument
+_Event = TypeVar("_Event", covariant=True)
+
+
+class Subscription(Protocol[_Event]):
+    """An asynchronous iterator over what happens from now on. `aclose` gives it back; a lost link does not end it."""
+
+    def __aiter__(self) -> Self: ...
+
+    async def __anext__(self) -> _Event: ...
+
+    async def aclose(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,13 +142,13 @@ class BaseBroker(abc.ABC):
     @abc.abstractmethod
     def live_bars(
         self, symbol: Symbol, size: BarSize = BarSize.D1, *, count: int = 250, source: BarSource = BarSource.TRADES
-    ) -> AsyncIterator[BarUpdate]:
+    ) -> Subscription[BarUpdate]:
         """`count` historical bars (closed), then updates of the running bar, by one subscription (IB keepUpToDate)."""
 
     @abc.abstractmethod
     def stream(
         self, symbols: Iterable[Symbol], kinds: Iterable[StreamKind] = (StreamKind.QUOTES,)
-    ) -> AsyncIterator[MarketEvent]:
+    ) -> Subscription[MarketEvent]:
         """Quotes, trades, depth as they come, with Gap and Resumed in their place."""
 
     # Orders
@@ -189,7 +200,7 @@ class BaseBroker(abc.ABC):
         """The order once terminal; raises DeadlineExceeded (the order is untouched) after `timeout` seconds."""
 
     @abc.abstractmethod
-    def order_events(self) -> AsyncIterator[OrderEvent]:
+    def order_events(self) -> Subscription[OrderEvent]:
         """Everything that happens to orders and fills from now on; never conflated, never dropped."""
 
     # Account

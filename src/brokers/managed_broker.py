@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import abc
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 
-from .base_broker import BaseBroker, PositionDifference, StopReport, Symbol
+from .base_broker import BaseBroker, PositionDifference, StopReport, Subscription, Symbol
 from .calendar import MarketCalendar
 from .domain.account import AccountSummary, Position
 from .domain.clock import Clock
@@ -145,7 +145,7 @@ class ManagedBroker(BaseBroker):
     async def wait(self, key: str, timeout: float) -> Order:
         return await self.manager.wait(key, timeout)
 
-    def order_events(self) -> AsyncIterator[OrderEvent]:
+    def order_events(self) -> Subscription[OrderEvent]:
         return self.manager.events()
 
     async def reconcile(self) -> list[PositionDifference]:
@@ -169,9 +169,7 @@ class ManagedBroker(BaseBroker):
         outcome = await self.manager.cancel_and_verify(everything=everything)
         closing = await self._close_positions(everything) if close else ()
         not_flat = await self._owned_positions(everything)
-        return StopReport(
-            at, reason, outcome.cancelled, outcome.still_working, closing, tuple(not_flat), refused_after
-        )
+        return StopReport(at, reason, outcome.cancelled, outcome.still_working, closing, tuple(not_flat), refused_after)
 
     async def resume(self) -> None:
         self.manager.resume()
@@ -218,7 +216,9 @@ class ManagedBroker(BaseBroker):
             quantity = position.quantity
             if not everything:
                 mine = self.manager.owned_position(position.account, position.instrument)
-                quantity = max(min(mine, quantity), Decimal(0)) if quantity > 0 else min(max(mine, quantity), Decimal(0))
+                quantity = (
+                    max(min(mine, quantity), Decimal(0)) if quantity > 0 else min(max(mine, quantity), Decimal(0))
+                )
             if quantity:
                 owned.append(replace(position, quantity=quantity))
         return owned

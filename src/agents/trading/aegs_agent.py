@@ -293,23 +293,24 @@ class AegsAgent:
 
     async def _follow_bars(self, symbol: str) -> None:
         bars = self._bars[symbol]
+        subscription = self.broker.live_bars(symbol, BarSize.D1, count=LOOKBACK_BARS + 5, source=BarSource.TRADES)
         try:
-            async for update in self.broker.live_bars(
-                symbol, BarSize.D1, count=LOOKBACK_BARS + 5, source=BarSource.TRADES
-            ):
-                bars[update.bar.time] = update.bar
-                if not update.closed or len(bars) >= LOOKBACK_BARS:
-                    self._ready[symbol].set()
-                while len(bars) > LOOKBACK_BARS + 20:
-                    del bars[min(bars)]
+            async with contextlib.aclosing(subscription):
+                async for update in subscription:
+                    bars[update.bar.time] = update.bar
+                    if not update.closed or len(bars) >= LOOKBACK_BARS:
+                        self._ready[symbol].set()
+                    while len(bars) > LOOKBACK_BARS + 20:
+                        del bars[min(bars)]
         except BrokerError as error:
             self._drop(symbol, error)
             self._ready[symbol].set()
 
     async def _follow_orders(self) -> None:
-        async for event in self.broker.order_events():
-            if event.order is not None and event.order.key.startswith(KEY_PREFIX) and event.kind in _EVENT_WORDS:
-                self._note(_event_action(event, event.order))
+        async with contextlib.aclosing(self.broker.order_events()) as events:
+            async for event in events:
+                if event.order is not None and event.order.key.startswith(KEY_PREFIX) and event.kind in _EVENT_WORDS:
+                    self._note(_event_action(event, event.order))
 
     def _known(self, key: str) -> bool:
         try:
