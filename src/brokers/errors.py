@@ -33,7 +33,8 @@ BrokerError
 ├── OutcomeUnknown                a write may or may not have reached the broker; it is never repeated
 ├── StaleData                     the freshest value is older than allowed
 ├── JournalError                  the order journal cannot be read or written; no order leaves without it
-│   └── JournalLocked
+│   ├── JournalLocked
+│   └── DoorFenced                   another door writes to the broker now
 └── MismatchDetected              the broker's echo differs from what was asked; trading in that symbol stops
 """
 
@@ -243,6 +244,10 @@ class JournalError(BrokerError):
 
 class JournalLocked(JournalError):
     """Another process holds the journal's write lock for too long."""
+
+
+class DoorFenced(JournalError):
+    """Another door holds the right to write orders (promise Q18); nothing was sent."""
 
 
 class MismatchDetected(BrokerError):

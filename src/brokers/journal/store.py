@@ -1,0 +1,482 @@
+"""The order journal: what was meant, what was sent, what came back; durable and in order."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from ..domain.instrument import Instrument
+from ..domain.order import Fill, NewOrder, exec_base_id, exec_revision
+from ..domain.order_states import TERMINAL, OrderState
+from ..domain.reports import CommissionReport
+from ..errors import ConfigurationError, DoorFenced, JournalLocked, TradingHalted
+from ..risk_view import DayStart
+from .chain import first_break
+from .codec import (
+    decimal_text,
+    fill_data,
+    fill_from,
+    instrument_data,
+    instrument_from,
+    instrument_key,
+    order_data,
+    order_from,
+    to_json,
+)
+from .database import MEMORY, Database, Transaction
+from .leases import ClientIds, ClientLease
+from .rows import ChainBreak, DoorLease, ForeignPosition, IntentRow, Observed, OrderRow
+
+_TERMINAL = ", ".join(f"'{state.value}'" for state in sorted(TERMINAL))
+
+_INSERT_ORDER = f"""
+    INSERT INTO orders (key, state, intent, pending, order_id, client_id, perm_ids, parent_key, leg, reason,
+        cancel_asked, created_at, updated_at, changed)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (key) DO UPDATE SET state = excluded.state, intent = excluded.intent, pending = excluded.pending,
+        order_id = excluded.order_id, client_id = excluded.client_id, perm_ids = excluded.perm_ids,
+        reason = excluded.reason, cancel_asked = excluded.cancel_asked, updated_at = excluded.updated_at,
+        changed = excluded.changed
+    WHERE orders.state NOT IN ({_TERMINAL}) OR excluded.state IN ({_TERMINAL})
+"""
+
+_ORDER_COLUMNS = """
+    o.key, o.state, o.intent, o.pending, o.order_id, o.client_id, o.perm_ids, o.parent_key, o.leg, o.reason,
+    o.cancel_asked, o.created_at, o.updated_at, o.changed, i.request
+"""
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Journal:
+    """Append-only order journal in SQLite (WAL). `path` ":memory:" keeps it in this process.
+
+    `synchronous` FULL syncs every intent to the disk before it is sent; NORMAL survives the end of the process but may
+    lose the last moments of a power failure. `busy_timeout` is seconds to wait for another process's write lock.
+    `now` is market time (aware UTC). Every method raises JournalError (JournalLocked) when the file fails.
+    """
+
+    def __init__(
+        self,
+        path: str | Path = MEMORY,
+        *,
+        synchronous: str = "FULL",
+        busy_timeout: float = 2.0,
+        now: Callable[[], datetime] = _utc_now,
+    ) -> None:
+        self.database = Database(path, synchronous, busy_timeout, now)
+        self._client_ids = ClientIds(self.database.path, self.database.is_memory)
+
+    @property
+    def path(self) -> str:
+        return self.database.path
+
+    def close(self) -> None:
+        self.database.close()
+
+    # Intents
+
+    def record_intents(
+        self, rows: Sequence[IntentRow], *, client_id: int, floor: int, lease: DoorLease, allow_halted: bool = False
+    ) -> tuple[int, ...] | None:
+        """Make intents durable, all or none, and reserve their order ids (ascending, one each).
+
+        `floor` is the lowest id that the broker would accept. `allow_halted` is for closing orders of an emergency stop.
+        Answers None, with nothing written, when a key is already in the journal.
+        Raises TradingHalted, DoorFenced, JournalError.
+        """
+        with self.database.transaction("recording an intent") as change:
+            self._check_may_write(change, lease, allow_halted)
+            marks = ",".join("?" * len(rows))
+            keys = [row.intent.key for row in rows]
+            if change.execute(f"SELECT 1 FROM intents WHERE key IN ({marks}) LIMIT 1", keys).fetchone():
+                return None
+            first = self._reserve(change, client_id, floor, len(rows))
+            for order_id, row in enumerate(rows, first):
+                self._insert_intent(change, row, client_id, order_id, lease)
+        return tuple(range(first, first + len(rows)))
+
+    def _check_may_write(self, change: Transaction, lease: DoorLease, allow_halted: bool) -> None:
+        if change.halt_reason is not None and not allow_halted:
+            raise TradingHalted("new order", change.halt_reason, "resume first; cancels pass")
+        if (change.door, change.epoch) != (lease.door, lease.epoch):
+            raise DoorFenced(
+                f"new order through door {lease.door} (epoch {lease.epoch})",
+                f"door {change.door} (epoch {change.epoch}) is the one that writes now",
+                "place it through that door; nothing was sent",
+            )
+
+    @staticmethod
+    def _reserve(change: Transaction, client_id: int, floor: int, count: int) -> int:
+        row = change.execute("SELECT next_id FROM order_ids WHERE client_id = ?", (client_id,)).fetchone()
+        first = max(floor, row[0] if row else 1)
+        change.execute(
+            "INSERT INTO order_ids VALUES (?, ?) ON CONFLICT (client_id) DO UPDATE SET next_id = excluded.next_id",
+            (client_id, first + count),
+        )
+        return first
+
+    @staticmethod
+    def _insert_intent(change: Transaction, row: IntentRow, client_id: int, order_id: int, lease: DoorLease) -> None:
+        key = row.intent.key
+        request = to_json(order_data(row.intent))
+        body = (
+            f'{{"account":{to_json(row.account)},"client_id":{client_id},"door":"{lease.door}","epoch":{lease.epoch},'
+            f'"leg":{row.leg},"order_id":{order_id},"request":{request},"root":"{row.root}"}}'
+        )
+        seq = change.append("INTENT", key, body)
+        change.execute(
+            "INSERT INTO intents VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                key,
+                row.root,
+                row.leg,
+                row.parent_key,
+                row.account,
+                client_id,
+                order_id,
+                lease.door,
+                lease.epoch,
+                request,
+                change.now,
+            ),
+        )
+        values = (request, None, order_id, client_id, "[]", row.parent_key, row.leg, "", 0, change.now, change.now, seq)
+        change.execute(_INSERT_ORDER, (key, OrderState.INTENT.value, *values))
+
+    def record_change(self, key: str, changed: NewOrder, *, lease: DoorLease) -> None:
+        """Make a modify durable before it is sent. Raises TradingHalted, DoorFenced, JournalError."""
+        with self.database.transaction("recording a change") as change:
+            self._check_may_write(change, lease, allow_halted=changed.reduce_only)
+            text = to_json(order_data(changed))
+            seq = change.append("MODIFY", key, text)
+            change.execute("UPDATE orders SET pending = ?, changed = ? WHERE key = ?", (text, seq, key))
+
+    def reserve_order_ids(self, client_id: int, floor: int, count: int = 1) -> int:
+        """The first of `count` order ids that no order of this client ever had, not below `floor` (fault C11)."""
+        with self.database.transaction("reserving order ids") as change:
+            return self._reserve(change, client_id, floor, count)
+
+    def load_orders(self, since: int = 0) -> list[OrderRow]:
+        """Orders changed after event number `since`, oldest first."""
+        return self._orders("WHERE o.changed > ? ORDER BY o.created_at, i.client_id, i.order_id", (since,))
+
+    def load_order(self, key: str) -> OrderRow | None:
+        rows = self._orders("WHERE o.key = ?", (key,))
+        return rows[0] if rows else None
+
+    def _orders(self, where: str, parameters: tuple[Any, ...]) -> list[OrderRow]:
+        sql = f"SELECT {_ORDER_COLUMNS} FROM orders o JOIN intents i ON i.key = o.key {where}"
+        return [_order_row(row) for row in self.database.query(sql, parameters)]
+
+    # What the broker told
+
+    def write(self, observed: Observed) -> None:
+        """Book what was learnt, in one transaction. Executions count once per base id; a later revision replaces.
+
+        Synced to the disk only when fills are among it: the broker can tell the rest again.
+        """
+        durable = bool(observed.fills)
+        with self.database.transaction("writing what the broker told", durable=durable) as change:
+            for kind, key, body in observed.notes:
+                change.append(kind, key, body)
+            for key, order in observed.orders.items():
+                self._write_order(change, key, order)
+            for fill in observed.fills:
+                self._write_fill(change, fill)
+            for report in observed.commissions:
+                self._write_commission(change, report)
+
+    @staticmethod
+    def _write_order(change: Transaction, key: str, row: OrderRow) -> None:
+        created = row.created_at.isoformat() if row.created_at else change.now
+        updated = row.updated_at.isoformat() if row.updated_at else change.now
+        change.execute(
+            _INSERT_ORDER,
+            (
+                key,
+                row.state.value,
+                to_json(order_data(row.intent)),
+                to_json(order_data(row.pending)) if row.pending else None,
+                row.order_id,
+                row.client_id,
+                to_json(list(row.perm_ids)),
+                row.parent_key,
+                row.leg,
+                row.reason,
+                int(row.cancel_asked),
+                created,
+                updated,
+                change.seq,
+            ),
+        )
+
+    def _write_fill(self, change: Transaction, fill: Fill) -> None:
+        base, revision = exec_base_id(fill.exec_id), exec_revision(fill.exec_id)
+        old = change.execute(
+            "SELECT revision, signed_quantity, order_key FROM executions WHERE base_id = ?", (base,)
+        ).fetchone()
+        if old is not None and old[0] >= revision:
+            return
+        text = to_json(fill_data(fill))
+        signed = fill.quantity * fill.side.sign
+        where = instrument_key(fill.instrument)
+        change.append("FILL" if old is None else "CORRECTION", fill.order_key or "", text)
+        change.execute(
+            "INSERT OR REPLACE INTO executions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                base,
+                fill.exec_id,
+                revision,
+                fill.order_key,
+                fill.account,
+                where,
+                decimal_text(signed),
+                decimal_text(fill.price),
+                fill.time.astimezone(UTC).isoformat(),
+                text,
+            ),
+        )
+        if fill.order_key is not None:
+            before = Decimal(old[1]) if old is not None and old[2] is not None else Decimal(0)
+            _move_holding(change, fill.account, where, signed - before)
+
+    @staticmethod
+    def _write_commission(change: Transaction, report: CommissionReport) -> None:
+        base, revision = exec_base_id(report.exec_id), exec_revision(report.exec_id)
+        old = change.execute("SELECT revision FROM commissions WHERE base_id = ?", (base,)).fetchone()
+        if old is not None and old[0] > revision:
+            return
+        amount = decimal_text(report.commission)
+        realized = None if report.realized_pnl is None else decimal_text(report.realized_pnl)
+        body = {"exec_id": report.exec_id, "commission": amount, "currency": report.currency, "realized_pnl": realized}
+        change.append("COMMISSION", "", to_json(body))
+        change.execute(
+            "INSERT OR REPLACE INTO commissions VALUES (?, ?, ?, ?, ?)",
+            (base, revision, amount, report.currency, realized),
+        )
+
+    def load_fills(self, order_key: str | None = None) -> list[Fill]:
+        """Executions with their commissions, oldest first; of one order when `order_key` is given, foreign ones too
+        otherwise."""
+        where, parameters = ("WHERE e.order_key = ?", (order_key,)) if order_key is not None else ("", ())
+        rows = self.database.query(
+            "SELECT e.fill, c.amount, c.currency, c.realized_pnl FROM executions e"
+            f" LEFT JOIN commissions c ON c.base_id = e.base_id {where} ORDER BY e.time, e.base_id",
+            parameters,
+        )
+        return [
+            fill_from(text, _maybe_decimal(amount), currency, _maybe_decimal(realized))
+            for text, amount, currency, realized in rows
+        ]
+
+    # Positions that this journal owns, and those that it does not
+
+    def holding(self, account: str, instrument: Instrument) -> Decimal:
+        """Signed quantity that booked fills and adoptions add up to."""
+        rows = self.database.query(
+            "SELECT quantity FROM holdings WHERE account = ? AND instrument_key = ?",
+            (account, instrument_key(instrument)),
+        )
+        return Decimal(rows[0][0]) if rows else Decimal(0)
+
+    def holdings(self) -> dict[tuple[str, str], Decimal]:
+        """(account, instrument key) -> signed quantity, zero ones left out."""
+        rows = self.database.query("SELECT account, instrument_key, quantity FROM holdings")
+        return {(account, key): Decimal(text) for account, key, text in rows if text != "0"}
+
+    def foreign_positions(self) -> dict[tuple[str, str], ForeignPosition]:
+        rows = self.database.query("SELECT account, instrument_key, instrument, quantity FROM foreign_positions")
+        return {
+            (account, key): ForeignPosition(account, instrument_from(json.loads(text)), Decimal(quantity))
+            for account, key, text, quantity in rows
+        }
+
+    def set_foreign_positions(self, rows: Iterable[ForeignPosition]) -> None:
+        with self.database.transaction("recording foreign positions", durable=False) as change:
+            for row in rows:
+                _set_foreign(change, row)
+
+    def adopt(self, position: ForeignPosition | None, orders: Iterable[tuple[IntentRow, OrderRow]], door: str) -> None:
+        """Take over a foreign position and foreign orders, durably and in one transaction."""
+        with self.database.transaction("adopting") as change:
+            if position is not None:
+                key = instrument_key(position.instrument)
+                body = {"account": position.account, "instrument_key": key, "quantity": decimal_text(position.quantity)}
+                change.append("ADOPT", "", to_json(body))
+                _move_holding(change, position.account, key, position.quantity)
+                _set_foreign(change, ForeignPosition(position.account, position.instrument, Decimal(0)))
+            for intent, order in orders:
+                lease = DoorLease(door, change.epoch)
+                client_id, order_id = order.client_id or 0, order.order_id or 0
+                self._insert_intent(change, intent, client_id, order_id, lease)
+                self._write_order(change, intent.intent.key, order)
+
+    # Kill switch, doors, blocks, day starts
+
+    @property
+    def halted(self) -> str | None:
+        """Why trading is halted; None while it is not."""
+        rows = self.database.query("SELECT halt_reason FROM state WHERE id = 1")
+        return None if not rows or rows[0][0] is None else str(rows[0][0])
+
+    def halt(self, reason: str) -> None:
+        with self.database.transaction("halting") as change:
+            change.append("HALT", "", to_json({"reason": reason}))
+            change.execute("UPDATE state SET halt_reason = ?, halted_at = ? WHERE id = 1", (reason, change.now))
+
+    def resume(self) -> None:
+        """Lift the kill switch and every block."""
+        with self.database.transaction("resuming") as change:
+            change.append("RESUME", "", "{}")
+            change.execute("UPDATE state SET halt_reason = NULL, halted_at = NULL WHERE id = 1")
+            change.execute("DELETE FROM blocks")
+
+    def door(self) -> DoorLease | None:
+        """Which door writes now; None before the first claim."""
+        rows = self.database.query("SELECT door, epoch FROM state WHERE id = 1")
+        return None if not rows or rows[0][0] is None else DoorLease(rows[0][0], rows[0][1])
+
+    def claim_door(self, door: str) -> DoorLease:
+        """The lease of `door`: granted when none is live or it is live already. Raises DoorFenced otherwise."""
+        with self.database.transaction("claiming a door") as change:
+            if change.door is None:
+                return _set_door(change, door)
+            if change.door != door:
+                raise DoorFenced(
+                    f"door {door}", f"door {change.door} writes to this journal", "use that door, or switch doors"
+                )
+            return DoorLease(door, change.epoch)
+
+    def switch_door(self, door: str) -> DoorLease:
+        """Fence every other door: from here on only intents under the epoch answered are accepted (promise Q18)."""
+        with self.database.transaction("switching doors") as change:
+            return _set_door(change, door)
+
+    def block(self, instrument: Instrument, reason: str) -> None:
+        """Block new exposure in one instrument, over restarts, until `resume`."""
+        with self.database.transaction("blocking an instrument") as change:
+            key = instrument_key(instrument)
+            change.append("BLOCK", "", to_json({"instrument_key": key, "reason": reason}))
+            change.execute("INSERT OR REPLACE INTO blocks VALUES (?, ?, ?)", (key, reason, change.now))
+
+    def blocks(self) -> dict[str, str]:
+        """Instrument key -> reason."""
+        return {key: reason for key, reason in self.database.query("SELECT instrument_key, reason FROM blocks")}
+
+    def day_start(self, account: str) -> DayStart | None:
+        """The latest loss day recorded for the account."""
+        rows = self.database.query(
+            "SELECT day, net_liquidation, transfers, currency FROM day_starts WHERE account = ? ORDER BY day DESC LIMIT 1",
+            (account,),
+        )
+        if not rows:
+            return None
+        day, value, transfers, currency = rows[0]
+        return DayStart(date.fromisoformat(day), Decimal(value), Decimal(transfers), currency)
+
+    def set_day_start(self, account: str, start: DayStart) -> DayStart:
+        """Record how a day began; the first writer of a day wins, and what stands is answered."""
+        with self.database.transaction("recording a day's start") as change:
+            values = (decimal_text(start.net_liquidation), decimal_text(start.transfers), start.currency)
+            added = change.execute(
+                "INSERT OR IGNORE INTO day_starts VALUES (?, ?, ?, ?, ?)", (account, start.day.isoformat(), *values)
+            ).rowcount
+            if added:
+                change.append("DAY_START", "", to_json({"account": account, "day": start.day.isoformat(), "v": values}))
+        return self.day_start(account) or start
+
+    def add_transfer(self, account: str, day: date, amount: Decimal) -> None:
+        """Count money paid in (positive) or out since the day's start, in the day start's currency."""
+        with self.database.transaction("recording a transfer") as change:
+            where = (account, day.isoformat())
+            row = change.execute("SELECT transfers FROM day_starts WHERE account = ? AND day = ?", where).fetchone()
+            if row is None:
+                raise ConfigurationError(f"transfer of {amount}", f"no start of {day} is recorded for {account}")
+            total = decimal_text(Decimal(row[0]) + amount)
+            change.append("TRANSFER", "", to_json({"account": account, "amount": decimal_text(amount)}))
+            change.execute("UPDATE day_starts SET transfers = ? WHERE account = ? AND day = ?", (total, *where))
+
+    # Client ids
+
+    def lease_client_id(self, first: int, count: int = 32) -> ClientLease:
+        """The lowest free client id from `first` on; a restart gets its own again. Raises JournalLocked when none is."""
+        for client_id in range(first, first + count):
+            lease = self._client_ids.take(client_id)
+            if lease is not None:
+                return lease
+        raise JournalLocked(
+            f"client id {first} to {first + count - 1}",
+            "living processes hold them all",
+            "end one of them, or start with another client id",
+        )
+
+    def is_client_alive(self, client_id: int) -> bool:
+        """Whether a living process holds this client id."""
+        return self._client_ids.is_held(client_id)
+
+    # Audit
+
+    def verify(self) -> ChainBreak | None:
+        """The first event at which chain, tables and positions no longer agree; None when all is well (promise Q21)."""
+        return first_break(self.database)
+
+    def event_count(self) -> int:
+        return int(self.database.query("SELECT head_seq FROM state WHERE id = 1")[0][0])
+
+
+def _maybe_decimal(text: str | None) -> Decimal | None:
+    return None if text is None else Decimal(text)
+
+
+def _order_row(row: tuple[Any, ...]) -> OrderRow:
+    _key, state, intent, pending, order_id, client_id, perms, parent, leg, reason, asked, created, updated = row[:13]
+    return OrderRow(
+        intent=order_from(intent),
+        state=OrderState(state),
+        order_id=order_id,
+        client_id=client_id,
+        perm_ids=tuple(json.loads(perms)),
+        pending=order_from(pending) if pending else None,
+        parent_key=parent,
+        leg=leg,
+        reason=reason,
+        cancel_asked=bool(asked),
+        created_at=datetime.fromisoformat(created),
+        updated_at=datetime.fromisoformat(updated),
+        changed=row[13],
+        request=order_from(row[14]),
+    )
+
+
+def _move_holding(change: Transaction, account: str, key: str, by: Decimal) -> None:
+    where = (account, key)
+    row = change.execute("SELECT quantity FROM holdings WHERE account = ? AND instrument_key = ?", where).fetchone()
+    total = decimal_text((Decimal(row[0]) if row else Decimal(0)) + by)
+    change.execute(
+        "INSERT INTO holdings VALUES (?, ?, ?)"
+        " ON CONFLICT (account, instrument_key) DO UPDATE SET quantity = excluded.quantity",
+        (*where, total),
+    )
+
+
+def _set_foreign(change: Transaction, row: ForeignPosition) -> None:
+    key, quantity = instrument_key(row.instrument), decimal_text(row.quantity)
+    change.append("FOREIGN", "", to_json({"account": row.account, "instrument_key": key, "quantity": quantity}))
+    change.execute(
+        "INSERT OR REPLACE INTO foreign_positions VALUES (?, ?, ?, ?)",
+        (row.account, key, to_json(instrument_data(row.instrument)), quantity),
+    )
+
+
+def _set_door(change: Transaction, door: str) -> DoorLease:
+    lease = DoorLease(door, change.epoch + 1)
+    change.append("DOOR", "", to_json({"door": door, "epoch": lease.epoch}))
+    change.execute("UPDATE state SET door = ?, epoch = ? WHERE id = 1", (door, lease.epoch))
+    return lease
