@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 from ..domain.instrument import Instrument, InstrumentDetails, PriceIncrement, SecType, normalize_symbol
 from ..errors import InvalidData, InvalidInstrument
 from .history import SessionCalendar
+from .hours import Hours, venue_of
 from .walk import seed_for
 
 DERIVED_CON_IDS = range(900_000_000, 990_000_000)
@@ -100,6 +101,7 @@ MES = InstrumentDetails(
     increments=_QUARTER,
     order_types=FUTURE_ORDER_TYPES,
     valid_exchanges=("CME",),
+    time_zone="America/Chicago",
     contract_month="202606",
     market_rule_ids=(67,),
 )
@@ -142,10 +144,11 @@ def with_hours(
     """`details` with the trading and liquid hours of the `days` days from `now` on, as IB words them."""
     zone = ZoneInfo(details.time_zone)
     first = now.astimezone(zone).date()
+    hours = Hours(calendar)
     trading, liquid = [], []
     for offset in range(days):
         day = first + timedelta(days=offset)
-        session = calendar.trading_day(day)
+        session = hours.day(venue_of(details.instrument), day)
         if session is None:
             trading.append(f"{day:%Y%m%d}:CLOSED")
             liquid.append(f"{day:%Y%m%d}:CLOSED")

@@ -1,7 +1,7 @@
 """Bars of any size out of steps: the one engine behind history, `keepUpToDate` and real-time bars.
 
 Everything is built from what happened, step by step, so that a bar read as history equals the bar that was streamed.
-Intraday bars start on the exchange's clock, the first of a session at its open (IB: 09:30, 10:00, 11:00 … for one hour).
+Intraday bars start on the exchange's clock, the first of a session at its open (one hour: 09:30, 10:00, 11:00 …).
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def exchange_date(moment: datetime) -> date:
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """One bar's interval: a step belongs to it when start <= time < end, at `end` too when `closing` (the closing print).
+    """One bar's interval: a step belongs to it when start <= time < end, and at `end` when `closing` (closing print).
 
     `label` is the bar's time. `last` says that no bucket of the same session follows.
     """
@@ -338,8 +338,8 @@ def merge_bars(bars: Sequence[Bar], label: datetime, source: BarSource, complete
 def adjust_bar(bar: Bar, factor: float, digits: int = 4) -> Bar:
     """Prices times `factor` (dividends and splits between the bar and now), rounded to `digits` decimals."""
     average = None if bar.average is None else bar.average * factor
-    prices = (round(price * factor, digits) for price in (bar.open, bar.high, bar.low, bar.close))
-    return Bar(bar.time, *prices, bar.volume, average, bar.count, complete=bar.complete)
+    opened, high, low, closed = (round(price * factor, digits) for price in (bar.open, bar.high, bar.low, bar.close))
+    return Bar(bar.time, opened, high, low, closed, bar.volume, average, bar.count, complete=bar.complete)
 
 
 def last_or_first(steps: Iterable[PriceStep], number: int, from_start: bool) -> list[PriceStep]:

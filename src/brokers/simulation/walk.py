@@ -18,7 +18,7 @@ from random import Random
 from ..domain.instrument import PriceIncrement
 from .market import PriceStep
 
-#: (time, bid, ask, bid_size, ask_size, last, last_size, halted); prices in grid units, `last` None: only the quote moved.
+#: (time, bid, ask, bid_size, ask_size, last, last_size, halted); prices in grid units; no `last`: only the quote moved.
 RawStep = tuple[datetime, int, int, int, int, int | None, int, bool]
 
 MIN_PRINTS = 4  #: open, two extremes, close
