@@ -9,7 +9,7 @@ from __future__ import annotations
 import abc
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 
@@ -32,10 +32,10 @@ from .smart_orders import SmartOrderPolicy, priced
 
 @dataclass(frozen=True, slots=True)
 class StopSettings:
-    """How an emergency stop closes: real seconds until every close must be done, and the collar outside regular hours."""
+    """`close_deadline`: real seconds until every close must be done. `collar` prices closes outside regular hours."""
 
     close_deadline: float = 15.0
-    collar: SmartOrderPolicy = SmartOrderPolicy(max_slippage_bps=Decimal(100))
+    collar: SmartOrderPolicy = field(default_factory=lambda: SmartOrderPolicy(max_slippage_bps=Decimal(100)))
 
 
 def as_instrument(symbol: Symbol) -> Instrument:
@@ -232,7 +232,7 @@ class ManagedBroker(BaseBroker):
     async def _start_trading(self) -> None:
         await self.manager.start()
         self._trading = True
-        await self.note_day_start()
+        self.note_day_start()
 
     async def _stop_trading(self) -> None:
         self._trading = False
@@ -245,14 +245,17 @@ class ManagedBroker(BaseBroker):
     async def _qualified(self, instrument: Instrument) -> InstrumentDetails:
         return await self.details(instrument)
 
-    async def note_day_start(self) -> None:
+    def note_day_start(self) -> None:
         """Keep each account's net liquidation at the first look of its loss day (New York midnight)."""
         day = loss_day(self.clock.now())
         for account in self.accounts():
-            if self.journal.day_start(account, day) is None:
-                summary = self.cached_account(account)
-                if summary is not None and summary.net_liquidation is not None:
-                    self.journal.set_day_start(account, day, summary.net_liquidation, summary.currency)
+            known = self.journal.day_start(account)
+            if known is not None and known.day >= day:
+                continue
+            summary = self.cached_account(account)
+            if summary is not None and summary.net_liquidation is not None:
+                start = DayStart(day, summary.net_liquidation, currency=summary.currency)
+                self.journal.set_day_start(account, start)
 
 
 class BrokerGate:
@@ -263,7 +266,7 @@ class BrokerGate:
 
     async def prepare(self, order: NewOrder) -> None:
         await self._broker.freshen(order)
-        await self._broker.note_day_start()
+        self._broker.note_day_start()
 
     def check(self, order: NewOrder, *, replaces: Order | None) -> None:
         self._broker.risk.check(order, replaces=replaces)
@@ -315,7 +318,8 @@ class BrokerRiskView(RiskView):
         return self._broker.cached_account(account)
 
     def day_start(self, account: str) -> DayStart | None:
-        return self._broker.journal.day_start(account, loss_day(self.now()))
+        start = self._broker.journal.day_start(account)
+        return start if start is not None and start.day == loss_day(self.now()) else None
 
     def fx_rate(self, currency: str) -> Decimal | None:
         return self._broker.fx_rate(currency)

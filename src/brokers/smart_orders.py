@@ -1,4 +1,4 @@
-"""Pricing an order that names no price: a limit at the touch, inside a slippage cap. Arithmetic only, for every broker."""
+"""Pricing an order that names no price: a limit at the touch, inside a slippage cap. Arithmetic only."""
 
 from __future__ import annotations
 

@@ -1,0 +1,216 @@
+"""PaperBroker: the whole broker in one process. Same exchange, rules and journal as the gateway, no socket."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from ..base_broker import Health, Subscription, Symbol
+from ..calendar import MarketCalendar
+from ..domain.account import AccountSummary, PnL, Position
+from ..domain.instrument import Instrument, InstrumentDetails
+from ..domain.market_data import Bar, BarSize, BarSource, BarUpdate, MarketEvent, Quote, StreamKind
+from ..domain.order import NewOrder
+from ..errors import BrokerError, NoData
+from ..journal import Journal
+from ..managed_broker import ManagedBroker, StopSettings, as_instrument
+from ..orders import OrderSettings
+from ..risk import RiskPolicy
+from .exchange import Exchange
+from .paper_market import PaperMarket
+from .paper_port import PaperPort
+
+log = logging.getLogger(__name__)
+
+#: Real seconds between two looks at the clock while market time runs.
+CLOCK_STEP = 0.05
+
+
+class ExchangeClock:
+    """Market time is the exchange's; monotonic time is the machine's (injected in tests)."""
+
+    def __init__(self, exchange: Exchange, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._exchange = exchange
+        self._monotonic = monotonic
+
+    def now(self) -> datetime:
+        return self._exchange.now
+
+    def monotonic(self) -> float:
+        return self._monotonic()
+
+
+class PaperBroker(ManagedBroker):
+    """Paper trading with no account and no socket.
+
+    `speed` is market seconds per real second (1: real time); None leaves time to `advance_to`, for tests and
+    back-tests.
+    """
+
+    name = "paper"
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        calendar: MarketCalendar,
+        *,
+        journal: Journal,
+        policy: RiskPolicy | None = None,
+        speed: float | None = 1.0,
+        orders: OrderSettings | None = None,
+        stop: StopSettings | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.exchange = exchange
+        self.market = PaperMarket(exchange)
+        self._paper_port = PaperPort(exchange)
+        self._speed = speed
+        self._clock_task: asyncio.Task[None] | None = None
+        super().__init__(
+            port=self._paper_port,
+            journal=journal,
+            policy=policy or RiskPolicy(),
+            calendar=calendar,
+            clock=ExchangeClock(exchange, monotonic),
+            orders=orders,
+            stop=stop,
+        )
+
+    async def connect(self) -> None:
+        if self._trading:
+            return
+        # Prices exist from the first step on.
+        self.exchange.advance_to(self.exchange.now)
+        self._paper_port.open()
+        await self._start_trading()
+        if self._speed is not None:
+            self._clock_task = asyncio.create_task(self._run_clock(self._speed), name="paper market clock")
+
+    async def disconnect(self) -> None:
+        if self._clock_task is not None:
+            self._clock_task.cancel()
+            await asyncio.gather(self._clock_task, return_exceptions=True)
+            self._clock_task = None
+        await self._stop_trading()
+        self._paper_port.close()
+
+    async def advance_to(self, moment: datetime) -> None:
+        """Let market time run to `moment` (aware), and everything that follows from it be noticed."""
+        self.exchange.advance_to(moment)
+        await asyncio.sleep(0)
+
+    def health(self) -> Health:
+        reason = "" if self._trading else "not connected"
+        halted = self.manager.halted
+        return Health(self._trading, self._trading and halted is None, halted or reason)
+
+    def accounts(self) -> tuple[str, ...]:
+        return self.exchange.accounts
+
+    async def market_time(self) -> datetime:
+        self._require_trading()
+        return self.exchange.now
+
+    # Reference and market data
+
+    async def details(self, symbol: Symbol) -> InstrumentDetails:
+        return self.market.details(as_instrument(symbol))
+
+    async def quote(self, symbol: Symbol) -> Quote:
+        self._require_trading()
+        instrument = (await self.details(symbol)).instrument
+        quote = self.market.quote(instrument)
+        if quote is None:
+            raise NoData(f"quote of {instrument}", "the market has not opened yet", "advance the clock")
+        return quote
+
+    async def quotes(self, symbols: Iterable[Symbol]) -> dict[str, Quote]:
+        found = {}
+        for symbol in symbols:
+            try:
+                quote = await self.quote(symbol)
+            except BrokerError as error:
+                log.warning("no quote of %s: %s", symbol, error)
+            else:
+                found[quote.instrument.symbol] = quote
+        return found
+
+    async def bars(
+        self,
+        symbol: Symbol,
+        size: BarSize = BarSize.D1,
+        *,
+        count: int | None = None,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        source: BarSource = BarSource.TRADES,
+        regular_hours: bool = True,
+    ) -> list[Bar]:
+        instrument = (await self.details(symbol)).instrument
+        return self.market.bars(instrument, size, source, count, start, end, regular_hours)
+
+    def live_bars(
+        self, symbol: Symbol, size: BarSize = BarSize.D1, *, count: int = 250, source: BarSource = BarSource.TRADES
+    ) -> Subscription[BarUpdate]:
+        instrument = self.market.details(as_instrument(symbol)).instrument
+        return self.market.live_bars(instrument, size, source, count)
+
+    def stream(
+        self, symbols: Iterable[Symbol], kinds: Iterable[StreamKind] = (StreamKind.QUOTES,)
+    ) -> Subscription[MarketEvent]:
+        return self.market.stream([self.market.details(as_instrument(s)).instrument for s in symbols], kinds)
+
+    # Account
+
+    async def positions(self, account: str | None = None) -> list[Position]:
+        self._require_trading()
+        return self.exchange.positions(account)
+
+    async def account(self, account: str | None = None) -> AccountSummary:
+        self._require_trading()
+        return self.exchange.summary(account or self.accounts()[0])
+
+    async def pnl(self, account: str | None = None, symbol: Symbol | None = None) -> PnL:
+        self._require_trading()
+        chosen = account or self.accounts()[0]
+        if symbol is None:
+            return self.exchange.pnl(chosen)
+        return self.exchange.pnl_single(chosen, (await self.details(symbol)).instrument.con_id or 0)
+
+    # What the risk rules read
+
+    def cached_quote(self, instrument: Instrument) -> Quote | None:
+        details = self.cached_details(instrument)
+        return None if details is None else self.market.quote(details.instrument)
+
+    def cached_details(self, instrument: Instrument) -> InstrumentDetails | None:
+        try:
+            return self.market.details(instrument)
+        except BrokerError:
+            return None
+
+    def cached_positions(self, account: str) -> Sequence[Position]:
+        return self.exchange.positions(account)
+
+    def cached_account(self, account: str) -> AccountSummary | None:
+        return self.exchange.summary(account)
+
+    def fx_rate(self, currency: str) -> Decimal | None:
+        return Decimal(1) if currency == "USD" else None
+
+    def shortable_shares(self, instrument: Instrument) -> Decimal | None:
+        return None if instrument.symbol in self.exchange.settings.hard_to_borrow else Decimal(10_000_000)
+
+    async def freshen(self, order: NewOrder) -> None:
+        """Nothing to do: every cache here is the exchange's own state."""
+
+    async def _run_clock(self, speed: float) -> None:
+        started, origin = self.clock.monotonic(), self.exchange.now
+        while True:
+            await asyncio.sleep(CLOCK_STEP)
+            moment = origin + timedelta(seconds=(self.clock.monotonic() - started) * speed)
+            self.exchange.advance_to(max(moment, self.exchange.now))
