@@ -1,0 +1,369 @@
+"""Outgoing messages in priority lanes under IB's message-rate limit.
+
+A cancel never waits behind market-data requests, and a message that did not leave before the link broke is
+reported NOT_SENT, so that its owner knows it is safe to send again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum, IntEnum
+from types import MappingProxyType
+from typing import Protocol
+
+logger = logging.getLogger(__name__)
+
+
+class Lane(IntEnum):
+    """Lower value leaves first."""
+
+    CANCEL = 0
+    ORDER = 1
+    QUERY = 2
+    SUBSCRIPTION = 3
+    HISTORY = 4
+
+
+#: Every client-to-server message id (tws-protocol.md §2.2) and the lane it travels in. Ending a stream or a
+#: history query is SUBSCRIPTION work at most: it frees lines, but no money depends on it.
+MESSAGE_LANES: Mapping[int, Lane] = MappingProxyType(
+    {
+        1: Lane.SUBSCRIPTION,  # reqMktData
+        2: Lane.SUBSCRIPTION,  # cancelMktData
+        3: Lane.ORDER,  # placeOrder (a modify too)
+        4: Lane.CANCEL,  # cancelOrder
+        5: Lane.QUERY,  # reqOpenOrders
+        6: Lane.QUERY,  # reqAccountUpdates
+        7: Lane.QUERY,  # reqExecutions
+        8: Lane.QUERY,  # reqIds
+        9: Lane.QUERY,  # reqContractDetails
+        10: Lane.SUBSCRIPTION,  # reqMktDepth
+        11: Lane.SUBSCRIPTION,  # cancelMktDepth
+        12: Lane.SUBSCRIPTION,  # reqNewsBulletins
+        13: Lane.SUBSCRIPTION,  # cancelNewsBulletins
+        14: Lane.QUERY,  # setServerLogLevel
+        15: Lane.QUERY,  # reqAutoOpenOrders
+        16: Lane.QUERY,  # reqAllOpenOrders
+        17: Lane.QUERY,  # reqManagedAccts
+        18: Lane.QUERY,  # requestFA
+        19: Lane.QUERY,  # replaceFA
+        20: Lane.HISTORY,  # reqHistoricalData
+        21: Lane.ORDER,  # exerciseOptions
+        22: Lane.SUBSCRIPTION,  # reqScannerSubscription
+        23: Lane.SUBSCRIPTION,  # cancelScannerSubscription
+        24: Lane.HISTORY,  # reqScannerParameters
+        25: Lane.SUBSCRIPTION,  # cancelHistoricalData
+        49: Lane.QUERY,  # reqCurrentTime (the heartbeat)
+        50: Lane.SUBSCRIPTION,  # reqRealTimeBars
+        51: Lane.SUBSCRIPTION,  # cancelRealTimeBars
+        52: Lane.HISTORY,  # reqFundamentalData
+        53: Lane.SUBSCRIPTION,  # cancelFundamentalData
+        54: Lane.QUERY,  # calculateImpliedVolatility
+        55: Lane.QUERY,  # calculateOptionPrice
+        56: Lane.QUERY,  # cancelCalculateImpliedVolatility
+        57: Lane.QUERY,  # cancelCalculateOptionPrice
+        58: Lane.CANCEL,  # reqGlobalCancel
+        59: Lane.SUBSCRIPTION,  # reqMarketDataType; same lane as reqMktData, so that their order is kept
+        61: Lane.QUERY,  # reqPositions
+        62: Lane.QUERY,  # reqAccountSummary
+        63: Lane.QUERY,  # cancelAccountSummary
+        64: Lane.QUERY,  # cancelPositions
+        65: Lane.QUERY,  # verifyRequest
+        66: Lane.QUERY,  # verifyMessage
+        67: Lane.QUERY,  # queryDisplayGroups
+        68: Lane.SUBSCRIPTION,  # subscribeToGroupEvents
+        69: Lane.SUBSCRIPTION,  # updateDisplayGroup
+        70: Lane.SUBSCRIPTION,  # unsubscribeFromGroupEvents
+        71: Lane.CANCEL,  # startApi: nothing may overtake it
+        72: Lane.QUERY,  # verifyAndAuthRequest
+        73: Lane.QUERY,  # verifyAndAuthMessage
+        74: Lane.QUERY,  # reqPositionsMulti
+        75: Lane.QUERY,  # cancelPositionsMulti
+        76: Lane.QUERY,  # reqAccountUpdatesMulti
+        77: Lane.QUERY,  # cancelAccountUpdatesMulti
+        78: Lane.QUERY,  # reqSecDefOptParams
+        79: Lane.QUERY,  # reqSoftDollarTiers
+        80: Lane.QUERY,  # reqFamilyCodes
+        81: Lane.QUERY,  # reqMatchingSymbols
+        82: Lane.QUERY,  # reqMktDepthExchanges
+        83: Lane.QUERY,  # reqSmartComponents
+        84: Lane.HISTORY,  # reqNewsArticle
+        85: Lane.QUERY,  # reqNewsProviders
+        86: Lane.HISTORY,  # reqHistoricalNews
+        87: Lane.HISTORY,  # reqHeadTimeStamp
+        88: Lane.HISTORY,  # reqHistogramData
+        89: Lane.SUBSCRIPTION,  # cancelHistogramData
+        90: Lane.SUBSCRIPTION,  # cancelHeadTimeStamp
+        91: Lane.QUERY,  # reqMarketRule
+        92: Lane.QUERY,  # reqPnL
+        93: Lane.QUERY,  # cancelPnL
+        94: Lane.QUERY,  # reqPnLSingle
+        95: Lane.QUERY,  # cancelPnLSingle
+        96: Lane.HISTORY,  # reqHistoricalTicks
+        97: Lane.SUBSCRIPTION,  # reqTickByTickData
+        98: Lane.SUBSCRIPTION,  # cancelTickByTickData
+        99: Lane.QUERY,  # reqCompletedOrders
+        100: Lane.HISTORY,  # reqWshMetaData
+        101: Lane.SUBSCRIPTION,  # cancelWshMetaData
+        102: Lane.HISTORY,  # reqWshEventData
+        103: Lane.SUBSCRIPTION,  # cancelWshEventData
+        104: Lane.QUERY,  # reqUserInfo
+    }
+)
+
+#: Cancel -> the request that it ends, where the lanes alone would let the cancel overtake it. The peer would then
+#: answer "unknown id" and start the request afterwards, so such a cancel follows in its request's own lane.
+CANCELS_OF: Mapping[int, int] = MappingProxyType({4: 3, 25: 20, 53: 52, 89: 88, 90: 87, 101: 100, 103: 102})
+
+#: Where the order id or request id stands among the fields of the messages of `CANCELS_OF`.
+SUBJECT_FIELD: Mapping[int, int] = MappingProxyType(
+    {3: 1, 4: 2, 20: 1, 25: 2, 52: 2, 53: 2, 87: 1, 90: 1, 88: 1, 89: 1, 100: 1, 101: 1, 102: 1, 103: 1}
+)
+
+GLOBAL_CANCEL = 58
+
+_CANCELLABLE = frozenset(CANCELS_OF.values())
+
+
+class SendState(Enum):
+    QUEUED = "queued"
+    #: The bytes were handed to the transport. They may have reached the peer, or not.
+    SENT = "sent"
+    #: The bytes never left this process, and never will.
+    NOT_SENT = "not_sent"
+
+
+class Outgoing:
+    """One message on its way out: the receipt that its sender keeps."""
+
+    __slots__ = ("_state", "_watchers", "lane", "message_id", "payload", "queued_at", "sent_at", "subject")
+
+    def __init__(
+        self, message_id: int, lane: Lane, payload: bytes, queued_at: float, subject: int | None = None
+    ) -> None:
+        self.message_id = message_id
+        #: Order id or request id, for the messages of `SUBJECT_FIELD`.
+        self.subject = subject
+        self.lane = lane
+        self.payload = payload
+        #: Monotonic seconds of the queue's clock.
+        self.queued_at = queued_at
+        #: Monotonic seconds; None until SENT.
+        self.sent_at: float | None = None
+        self._state = SendState.QUEUED
+        self._watchers: list[Callable[[Outgoing], None]] | None = None
+
+    @property
+    def state(self) -> SendState:
+        return self._state
+
+    def when_settled(self, callback: Callable[[Outgoing], None]) -> None:
+        """Call back once, when SENT or NOT_SENT; at once when that is already known."""
+        if self._state is not SendState.QUEUED:
+            callback(self)
+        elif self._watchers is None:
+            self._watchers = [callback]
+        else:
+            self._watchers.append(callback)
+
+    async def settled(self) -> SendState:
+        """Wait until the message is SENT or NOT_SENT."""
+        if self._state is SendState.QUEUED:
+            done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self.when_settled(lambda _: None if done.done() else done.set_result(None))
+            await done
+        return self._state
+
+    def _settle(self, state: SendState, at: float | None) -> None:
+        self._state = state
+        self.sent_at = at
+        watchers, self._watchers = self._watchers, None
+        for watcher in watchers or ():
+            try:
+                watcher(self)
+            except Exception:  # a sender's callback must not stop the other messages
+                logger.exception("a send callback of message %d failed", self.message_id)
+
+
+class Timer(Protocol):
+    def cancel(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class RateLimit:
+    """IB allows 50 messages a second (error 100, three strikes and it disconnects).
+
+    At most `messages` leave in any window of `window` seconds; the window is a little longer than IB's second, so
+    that messages squeezed together on the network still pass. `order_reserve` of them are kept for orders and
+    cancels, and `cancel_reserve` of those for cancels alone: a burst of requests cannot use them up.
+    """
+
+    messages: int = 48
+    window: float = 1.05
+    order_reserve: int = 8
+    cancel_reserve: int = 3
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.cancel_reserve <= self.order_reserve < self.messages:
+            raise ValueError("0 <= cancel_reserve <= order_reserve < messages must hold")
+        if self.window <= 0:
+            raise ValueError("window must be positive seconds")
+
+    def ceiling(self, lane: Lane) -> int:
+        """How many messages may be in the window, this one included, for it to leave in this lane."""
+        if lane is Lane.CANCEL:
+            return self.messages
+        if lane is Lane.ORDER:
+            return self.messages - self.cancel_reserve
+        return self.messages - self.order_reserve
+
+
+class SendQueue:
+    """Lanes under one rate limit. Constant work per message and one timer at a time.
+
+    `write(bytes)` hands bytes to the transport and returns False when it cannot take any. `clock` is monotonic
+    seconds; `call_at(when, callback)` is a timer on the same clock (an event loop's `call_at`).
+    """
+
+    def __init__(
+        self,
+        write: Callable[[bytes], bool],
+        clock: Callable[[], float],
+        call_at: Callable[[float, Callable[[], None]], Timer],
+        limit: RateLimit | None = None,
+    ) -> None:
+        self._write = write
+        self._clock = clock
+        self._call_at = call_at
+        self.limit = limit or RateLimit()
+        self._lanes: tuple[deque[Outgoing], ...] = tuple(deque() for _ in Lane)
+        self._ceilings = tuple(self.limit.ceiling(lane) for lane in Lane)
+        self._times: deque[float] = deque(maxlen=self.limit.messages)
+        self._timer: Timer | None = None
+        self._waiting: dict[tuple[int, int | None], int] = {}
+        self._paused = False
+        #: Messages handed to the transport since creation.
+        self.sent = 0
+        #: Messages reported NOT_SENT since creation.
+        self.dropped = 0
+
+    def __len__(self) -> int:
+        return sum(map(len, self._lanes))
+
+    @property
+    def throttled(self) -> bool:
+        """True while at least one message waits for the rate limit or for the transport."""
+        return any(self._lanes)
+
+    def depth(self, lane: Lane) -> int:
+        return len(self._lanes[lane])
+
+    def put(self, message_id: int, payload: bytes, subject: int | None = None) -> Outgoing:
+        """Queue one framed message and send whatever may leave now. KeyError on an id outside the table."""
+        outgoing = Outgoing(message_id, self._lane_of(message_id, subject), payload, self._clock(), subject)
+        self._lanes[outgoing.lane].append(outgoing)
+        if message_id in _CANCELLABLE:
+            key = (message_id, subject)
+            self._waiting[key] = self._waiting.get(key, 0) + 1
+        self.flush()
+        return outgoing
+
+    def _lane_of(self, message_id: int, subject: int | None) -> Lane:
+        lane = MESSAGE_LANES[message_id]
+        request = CANCELS_OF.get(message_id)
+        if request is not None and (request, subject) in self._waiting:
+            return MESSAGE_LANES[request]
+        if message_id == GLOBAL_CANCEL and self._lanes[Lane.ORDER]:
+            return Lane.ORDER
+        return lane
+
+    def withdraw(self, outgoing: Outgoing) -> bool:
+        """Take back a message that has not left; True when it is now NOT_SENT, False when it was too late."""
+        if outgoing.state is not SendState.QUEUED:
+            return False
+        self._lanes[outgoing.lane].remove(outgoing)
+        self._forget_waiting(outgoing)
+        self.dropped += 1
+        outgoing._settle(SendState.NOT_SENT, None)
+        self.flush()
+        return True
+
+    def _forget_waiting(self, outgoing: Outgoing) -> None:
+        key = (outgoing.message_id, outgoing.subject)
+        count = self._waiting.get(key)
+        if count == 1:
+            del self._waiting[key]
+        elif count is not None:
+            self._waiting[key] = count - 1
+
+    def pause(self) -> None:
+        """The transport's buffer is full: keep messages here, where they are still known not to have left."""
+        self._paused = True
+
+    def resume(self) -> None:
+        self._paused = False
+        self.flush()
+
+    def flush(self) -> None:
+        """Send every message that may leave now; set the one timer for the next that may not."""
+        if self._paused:
+            return
+        now = self._clock()
+        times = self._times
+        window = self.limit.window
+        while times and times[0] + window <= now:
+            times.popleft()
+        for lane, queue in enumerate(self._lanes):
+            ceiling = self._ceilings[lane]
+            while queue and len(times) < ceiling:
+                if self._paused or not self._send(queue[0], now):
+                    return
+            if queue:
+                # a lower lane has a lower ceiling, so nothing behind this one may leave either
+                break
+        self._arm()
+
+    def _send(self, outgoing: Outgoing, now: float) -> bool:
+        if not self._write(outgoing.payload):
+            return False
+        self._lanes[outgoing.lane].popleft()
+        self._forget_waiting(outgoing)
+        self._times.append(now)
+        self.sent += 1
+        outgoing._settle(SendState.SENT, now)
+        return True
+
+    def _arm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        for lane, queue in enumerate(self._lanes):
+            if queue:
+                # it may leave when the oldest of the `ceiling` latest sends is out of the window
+                due = self._times[len(self._times) - self._ceilings[lane]] + self.limit.window
+                self._timer = self._call_at(due, self._on_timer)
+                return
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        self.flush()
+
+    def fail_all(self) -> list[Outgoing]:
+        """The link is gone: report every queued message NOT_SENT, first lane first, and return them."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        lost = [outgoing for queue in self._lanes for outgoing in queue]
+        for queue in self._lanes:
+            queue.clear()
+        self._waiting.clear()
+        self._times.clear()
+        self._paused = False
+        self.dropped += len(lost)
+        for outgoing in lost:
+            outgoing._settle(SendState.NOT_SENT, None)
+        return lost

@@ -1,0 +1,581 @@
+"""ib_async's wrapper with the state machine taken out: raw messages to a listener, futures that always end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from ib_async.contract import Contract, ContractDetails
+from ib_async.objects import (
+    BarData,
+    CommissionReport,
+    Execution,
+    Fill,
+    HistoricalNews,
+    IBDefaults,
+    MktDepthData,
+    OptionChain,
+    OptionComputation,
+    PortfolioItem,
+    Position,
+)
+from ib_async.order import Order, OrderState
+from ib_async.util import UNSET_INTEGER
+from ib_async.wrapper import (
+    GENERIC_TICK_MAP,
+    GREEKS_TICK_MAP,
+    PRICE_TICK_MAP,
+    RT_VOLUME_TICK_MAP,
+    SIZE_TICK_MAP,
+    STRING_TICK_MAP,
+    TIMESTAMP_TICK_MAP,
+    Wrapper,
+)
+
+from ...errors import (
+    BrokerError,
+    LinkError,
+    LinkLost,
+    NoData,
+    NoPermission,
+    PacingViolation,
+    ProtocolViolation,
+    RequestFailed,
+)
+from ..ib_error_codes import NO_DATA_CODES, PERMISSION_CODES, RequestEffect, error_code, is_pacing, request_effect
+from .lanes import Outgoing
+from .listener import ErrorMessage, ExecutionReport, Listener, MalformedMessage, NullListener, Subject
+from .sentinels import greek_or_none, number_or_none
+from .timestamps import parse_bar_time, parse_ib_time
+
+logger = logging.getLogger(__name__)
+
+#: Corrections are looked up among this many latest executions; a trading day has fewer.
+EXECUTION_MEMORY = 20_000
+NEWS_MEMORY = 1_000
+
+_PRICE_TYPES = frozenset(PRICE_TICK_MAP) | {1, 2, 4, 66, 67, 68}
+_SIZE_TYPES = frozenset(SIZE_TICK_MAP) | {0, 3, 5, 69, 70, 71}
+_STRING_TYPES = frozenset(STRING_TICK_MAP) | frozenset(TIMESTAMP_TICK_MAP) | frozenset(RT_VOLUME_TICK_MAP) | {47, 59}
+_COMPUTATION_FIELDS = ("impliedVol", "delta", "optPrice", "pvDividend", "gamma", "vega", "theta", "undPrice")
+
+
+class OpenOrder(NamedTuple):
+    """One entry of an answer to reqOpenOrders or reqAllOpenOrders."""
+
+    order_id: int
+    contract: Contract
+    order: Order
+    state: OrderState
+
+
+class CompletedOrder(NamedTuple):
+    """One entry of an answer to reqCompletedOrders."""
+
+    contract: Contract
+    order: Order
+    state: OrderState
+
+
+def split_execution_id(execution_id: str) -> tuple[str, int]:
+    """(id shared by all corrections, correction number). IB counts corrections behind the last point."""
+    base, point, number = execution_id.rpartition(".")
+    return (base, int(number)) if point and number.isdigit() else (execution_id, 0)
+
+
+class LinkWrapper(Wrapper):
+    """Answers end their futures, ticks update ib_async's Tickers, everything about orders goes to the listener.
+
+    ib_async's Trade and Fill collections stay empty: orders and fills are kept by the journal, not by the link.
+    Values known of accounts and positions survive a lost link with `stale` set.
+    """
+
+    def __init__(
+        self, ib: Any, listener: Listener | None = None, naive_zone: str = "", defaults: IBDefaults | None = None
+    ) -> None:
+        self.listener: Listener = listener or NullListener()
+        #: The zone that TWS runs in, for times that come without one; "" for UTC.
+        self.naive_zone = naive_zone
+        #: True from the loss of a link until the session has compared state with the broker and clears it.
+        self.stale = False
+        #: Messages for request ids that are no longer awaited, by message kind.
+        self.late_answers: Counter[str] = Counter()
+        #: Ticks for streams that have ended.
+        self.stray_ticks = 0
+        #: Ticks of types that ib_async has no field for, by type.
+        self.unknown_ticks: Counter[int] = Counter()
+        #: Listener methods that raised, by name.
+        self.listener_failures: Counter[str] = Counter()
+        self._revisions: OrderedDict[str, tuple[int, str]] = OrderedDict()
+        self._waiters: Counter[str] = Counter()
+        self._futures: dict[Any, asyncio.Future[Any]] = {}
+        super().__init__(ib, defaults=defaults or IBDefaults())
+
+    # --- requests -------------------------------------------------------------------------------------------
+
+    def reset(self) -> None:
+        """Forget everything; requests still waiting end with LinkLost."""
+        self._fail_pending(LinkLost("the request", "the session was closed", "connect again"))
+        super().reset()
+        self.newsTicks: Any = deque(maxlen=NEWS_MEMORY)
+
+    def link_lost(self, error: LinkError) -> None:
+        """The link ended: every waiting request ends with `error`, every stream is forgotten, values are stale."""
+        self._fail_pending(error)
+        self.stale = True
+        self.pendingTickers: set[Any] = set()
+        for table in (
+            self.reqId2Ticker,
+            self.ticker2ReqId,
+            self.reqId2Subscriber,
+            self.reqId2PnL,
+            self.reqId2PnlSingle,
+            self.pnlKey2ReqId,
+            self.pnlSingleKey2ReqId,
+            self._reqId2Contract,
+        ):
+            table.clear()
+        self.wshMetaReqId = self.wshEventReqId = 0
+
+    def announce_up(self, server_version: int, connection_time: str, accounts: Sequence[str]) -> None:
+        self._tell(self.listener.on_link_up, server_version, connection_time, list(accounts))
+
+    def announce_down(self, error: LinkError, not_sent: Sequence[Outgoing]) -> None:
+        self._tell(self.listener.on_link_down, error, not_sent)
+
+    def announce_malformed(self, message: MalformedMessage) -> None:
+        self._tell(self.listener.on_malformed, message)
+
+    def connectionClosed(self) -> None:
+        self.link_lost(LinkLost("the request", "the connection was closed", "it is made again by the session"))
+
+    def setEventsDone(self) -> None:
+        """A lost link does not end a Ticker: the session subscribes it again."""
+
+    def _fail_pending(self, error: LinkError) -> None:
+        pending, self._futures = self._futures, {}
+        self._results: dict[Any, Any] = {}
+        for future in pending.values():
+            if not future.done():
+                future.set_exception(error)
+
+    def startReq(self, key: Any, contract: Contract | None = None, container: Any = None) -> asyncio.Future[Any]:
+        """The future of an answer. A key that is no number is shared: whoever asks while it is open gets one of his
+        own, ended by the same answer, so that one caller's timeout does not end the others'."""
+        loop = asyncio.get_running_loop()
+        future = self._futures.get(key)
+        if future is None or future.done():
+            future = self._futures[key] = loop.create_future()
+            self._results[key] = [] if container is None else container
+            future.add_done_callback(lambda done: self._settled(key, done))
+        if contract is not None:
+            self._reqId2Contract[key] = contract
+        return self._join(key, future) if isinstance(key, str) else future
+
+    def _settled(self, key: Any, future: asyncio.Future[Any]) -> None:
+        if not future.cancelled():
+            future.exception()  # marks it as seen: a caller that left must not cause a warning
+        if self._futures.get(key) is future:
+            self._forget(key)
+
+    def _forget(self, key: Any) -> None:
+        self._futures.pop(key, None)
+        self._results.pop(key, None)
+        self._reqId2Contract.pop(key, None)
+
+    def _join(self, key: str, shared: asyncio.Future[Any]) -> asyncio.Future[Any]:
+        own: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._waiters[key] += 1
+
+        def pass_on(done: asyncio.Future[Any]) -> None:
+            if own.done():
+                return
+            error = done.exception() if not done.cancelled() else LinkLost("the request", "it was withdrawn")
+            if error is None:
+                own.set_result(done.result())
+            else:
+                own.set_exception(error)
+                own.exception()
+
+        def left(_: asyncio.Future[Any]) -> None:
+            self._waiters[key] -= 1
+            if self._waiters[key] <= 0:
+                del self._waiters[key]
+
+        shared.add_done_callback(pass_on)
+        own.add_done_callback(left)
+        return own
+
+    def in_flight(self, key: Any) -> asyncio.Future[Any] | None:
+        """The open request of this key, None when there is none."""
+        future = self._futures.get(key)
+        return None if future is None or future.done() else future
+
+    def waiters(self, key: str) -> int:
+        """How many callers still wait for a shared key."""
+        return self._waiters[key]
+
+    def _endReq(self, key: Any, result: Any = None, success: bool = True) -> None:
+        future = self._futures.pop(key, None)
+        stored = self._results.pop(key, None)
+        self._reqId2Contract.pop(key, None)
+        if future is None:
+            self.late_answers["end"] += 1
+        elif not future.done():
+            if not success:
+                future.set_exception(result)
+            else:
+                future.set_result(result if result is not None else [] if stored is None else stored)
+
+    def fail_request(self, key: Any, error: BrokerError) -> bool:
+        """End a waiting request with `error`; False when none waits under this key."""
+        if self.in_flight(key) is None:
+            return False
+        self._endReq(key, error, success=False)
+        return True
+
+    def malformed_answer(self, request_text: str, name: str, error: Exception) -> None:
+        """An answer to this request could not be read: it will not become complete any more."""
+        if request_text.lstrip("-").isdigit():
+            key = int(request_text)
+            why = f"a {name} message could not be read: {error}"
+            self.fail_request(key, ProtocolViolation(f"request {key}", why, "ask again"))
+
+    def _collect(self, kind: str, key: Any, item: Any) -> None:
+        results = self._results.get(key)
+        if results is None:
+            self.late_answers[kind] += 1
+        else:
+            results.append(item)
+
+    # --- streams --------------------------------------------------------------------------------------------
+
+    def endTicker(self, ticker: Any, tickType: int | str) -> int:
+        """Forget a stream. A Ticker that no stream feeds any more is forgotten too."""
+        request_id: int = super().endTicker(ticker, tickType)
+        self.reqId2Ticker.pop(request_id, None)
+        if not any(ticker in requests for requests in self.ticker2ReqId.values()):
+            self.tickers.pop(hash(ticker.contract), None)
+            self.pendingTickers.discard(ticker)
+        return request_id
+
+    def count_stray(self, request_id: int) -> None:
+        """A tick for a stream that has ended: normal for a moment after a cancel."""
+        self.stray_ticks += 1
+
+    def tcpDataArrived(self) -> None:
+        now = self.time = time.time()
+        self.lastTime = datetime.fromtimestamp(now, self.defaultTimezone)
+        if self.pendingTickers:
+            for ticker in self.pendingTickers:
+                ticker.ticks = []
+                ticker.tickByTicks = []
+                ticker.domTicks = []
+            self.pendingTickers = set()
+
+    def priceSizeTick(self, reqId: int, tickType: int, price: float, size: float) -> None:
+        if tickType in _PRICE_TYPES:
+            super().priceSizeTick(reqId, tickType, price, size)
+        else:
+            self.unknown_ticks[tickType] += 1
+
+    def tickSize(self, reqId: int, tickType: int, size: float) -> None:
+        if tickType in _SIZE_TYPES:
+            super().tickSize(reqId, tickType, size)
+        else:
+            self.unknown_ticks[tickType] += 1
+
+    def tickGeneric(self, reqId: int, tickType: int, value: float) -> None:
+        if tickType in GENERIC_TICK_MAP:
+            super().tickGeneric(reqId, tickType, value)
+        else:
+            self.unknown_ticks[tickType] += 1
+
+    def tickString(self, reqId: int, tickType: int, value: str) -> None:
+        if tickType in _STRING_TYPES:
+            super().tickString(reqId, tickType, value)
+        elif (ticker := self.reqId2Ticker.get(reqId)) is not None:
+            self.unknown_ticks[tickType] += 1
+            self.pendingTickers.add(ticker)
+
+    def optionComputation(
+        self, request_id: int, tick_type: int, attribute: int, numbers: Sequence[float | None]
+    ) -> None:
+        """Message 21, its "not computed" numbers as None."""
+        values = [greek_or_none(name, value) for name, value in zip(_COMPUTATION_FIELDS, numbers, strict=True)]
+        computation = OptionComputation(attribute, *values)
+        ticker = self.reqId2Ticker.get(request_id)
+        if ticker is None:
+            if request_id in self._futures:
+                self._endReq(request_id, computation)
+            else:
+                self.count_stray(request_id)
+        elif tick_type in GREEKS_TICK_MAP:
+            setattr(ticker, GREEKS_TICK_MAP[tick_type], computation)
+            self.pendingTickers.add(ticker)
+        else:
+            self.unknown_ticks[tick_type] += 1
+
+    def historicalData(self, reqId: int, bar: BarData) -> None:
+        bar.date = parse_bar_time(bar.date, self.naive_zone)
+        self._collect("historicalData", reqId, bar)
+
+    def historicalDataUpdate(self, reqId: int, bar: BarData) -> None:
+        """A running bar; also the first one of an empty history, and a correction of an earlier one."""
+        bars = self.reqId2Subscriber.get(reqId)
+        if bars is None:
+            self.count_stray(reqId)
+            return
+        bar.date = parse_bar_time(bar.date, self.naive_zone)
+        place = len(bars)
+        while place > 0 and bars[place - 1].date > bar.date:
+            place -= 1
+        if place > 0 and bars[place - 1].date == bar.date:
+            if bars[place - 1] == bar:
+                return
+            bars[place - 1] = bar
+            is_added = False
+        else:
+            bars.insert(place, bar)
+            is_added = True
+        self.ib.barUpdateEvent.emit(bars, is_added)
+        bars.updateEvent.emit(bars, is_added)
+
+    # --- queries --------------------------------------------------------------------------------------------
+
+    def contractDetails(self, reqId: int, contractDetails: ContractDetails) -> None:
+        self._collect("contractDetails", reqId, contractDetails)
+
+    bondContractDetails = contractDetails
+
+    def securityDefinitionOptionParameter(
+        self,
+        reqId: int,
+        exchange: str,
+        underlyingConId: int,
+        tradingClass: str,
+        multiplier: str,
+        expirations: list[str],
+        strikes: list[float],
+    ) -> None:
+        chain = OptionChain(exchange, int(underlyingConId), tradingClass, multiplier, expirations, strikes)
+        self._collect("optionChain", reqId, chain)
+
+    def historicalNews(self, reqId: int, time: str, providerCode: str, articleId: str, headline: str) -> None:
+        moment = parse_ib_time(time, "UTC")
+        self._collect("historicalNews", reqId, HistoricalNews(moment, providerCode, articleId, headline))
+
+    def headTimestamp(self, reqId: int, headTimestamp: str) -> None:
+        self._endReq(reqId, parse_ib_time(headTimestamp, "UTC"))
+
+    def updatePortfolio(
+        self,
+        contract: Contract,
+        posSize: float,
+        marketPrice: float,
+        marketValue: float,
+        averageCost: float,
+        unrealizedPNL: float,
+        realizedPNL: float,
+        account: str,
+    ) -> None:
+        item = PortfolioItem(
+            contract, posSize, marketPrice, marketValue, averageCost, unrealizedPNL, realizedPNL, account
+        )
+        if posSize == 0:
+            self.portfolio[account].pop(contract.conId, None)
+        else:
+            self.portfolio[account][contract.conId] = item
+        self.ib.updatePortfolioEvent.emit(item)
+
+    def position(self, account: str, contract: Contract, posSize: float, avgCost: float) -> None:
+        position = Position(account, contract, posSize, avgCost)
+        if posSize == 0:
+            self.positions[account].pop(contract.conId, None)
+        else:
+            self.positions[account][contract.conId] = position
+        results = self._results.get("positions")
+        if results is not None:
+            results.append(position)
+        self._tell(self.listener.on_position, account, contract, posSize, avgCost)
+        self.ib.positionEvent.emit(position)
+
+    def positionEnd(self) -> None:
+        """The list is complete: a position that is not in it was closed while nobody listened."""
+        results = self._results.get("positions")
+        if results is not None:
+            self.positions.clear()
+            for position in results:
+                if position.position != 0:
+                    self.positions[position.account][position.contract.conId] = position
+        if self.in_flight("positions") is not None:
+            self._endReq("positions")
+        self._tell(self.listener.on_positions_end)
+
+    # --- orders ---------------------------------------------------------------------------------------------
+
+    def nextValidId(self, reqId: int) -> None:
+        self.ib.client.updateReqId(reqId)
+        self._tell(self.listener.on_next_order_id, reqId)
+
+    def openOrder(self, orderId: int, contract: Contract, order: Order, orderState: OrderState) -> None:
+        if 0 < orderId < UNSET_INTEGER:
+            # TWS wants ids above every id it has shown to this client, other clients' orders included
+            self.ib.client.updateReqId(orderId + 1)
+        if order.whatIf:
+            # TWS may echo the order once before its margin is computed
+            pending = orderState.initMarginChange and number_or_none(orderState.initMarginChange) is None
+            if not pending and order.orderId in self._futures:
+                self._endReq(order.orderId, orderState)
+            return
+        results = self._results.get("openOrders")
+        if results is not None:
+            results.append(OpenOrder(orderId, contract, order, orderState))
+        self._tell(self.listener.on_open_order, orderId, contract, order, orderState)
+
+    def openOrderEnd(self) -> None:
+        if self.in_flight("openOrders") is not None:
+            self._endReq("openOrders")
+        self._tell(self.listener.on_open_orders_end)
+
+    def completedOrder(self, contract: Contract, order: Order, orderState: OrderState) -> None:
+        results = self._results.get("completedOrders")
+        if results is not None:
+            results.append(CompletedOrder(contract, order, orderState))
+        self._tell(self.listener.on_completed_order, contract, order, orderState)
+
+    def completedOrdersEnd(self) -> None:
+        if self.in_flight("completedOrders") is not None:
+            self._endReq("completedOrders")
+        self._tell(self.listener.on_completed_orders_end)
+
+    def orderStatus(
+        self,
+        orderId: int,
+        status: str,
+        filled: float,
+        remaining: float,
+        avgFillPrice: float,
+        permId: int,
+        parentId: int,
+        lastFillPrice: float,
+        clientId: int,
+        whyHeld: str,
+        mktCapPrice: float = 0.0,
+    ) -> None:
+        self._tell(
+            self.listener.on_order_status,
+            orderId,
+            status,
+            filled,
+            remaining,
+            avgFillPrice,
+            permId,
+            parentId,
+            lastFillPrice,
+            clientId,
+            whyHeld,
+            mktCapPrice,
+        )
+
+    def orderBound(self, reqId: int, apiClientId: int, apiOrderId: int) -> None:
+        self._tell(self.listener.on_order_bound, reqId, apiClientId, apiOrderId)
+
+    def execDetails(self, reqId: int, contract: Contract, execution: Execution) -> None:
+        if execution.orderId == UNSET_INTEGER:
+            execution.orderId = 0  # how TWS numbers the executions of orders placed by hand
+        if reqId >= 0:
+            fill = Fill(contract, execution, CommissionReport(), execution.time)
+            self._collect("execDetails", reqId, fill)
+        base, revision = split_execution_id(execution.execId)
+        latest, latest_id = self._revisions.get(base, (-1, ""))
+        duplicate = execution.execId == latest_id
+        superseded = revision < latest
+        if revision > latest:
+            self._revisions[base] = (revision, execution.execId)
+            self._revisions.move_to_end(base)
+            if len(self._revisions) > EXECUTION_MEMORY:
+                self._revisions.popitem(last=False)
+        replaces = latest_id if latest_id and revision > latest else None
+        report = ExecutionReport(reqId, contract, execution, reqId < 0, base, revision, replaces, duplicate, superseded)
+        self._tell(self.listener.on_execution, report)
+
+    def execDetailsEnd(self, reqId: int) -> None:
+        self._endReq(reqId)
+        self._tell(self.listener.on_executions_end, reqId)
+
+    def commissionReport(self, commissionReport: CommissionReport) -> None:
+        self._tell(self.listener.on_commission, commissionReport)
+
+    # --- errors ---------------------------------------------------------------------------------------------
+
+    def error(self, reqId: int, errorCode: int, errorString: str, advancedOrderRejectJson: str = "") -> None:
+        """Message 4: end the request it names when its row says so; whatever concerns orders is the listener's."""
+        row = error_code(errorCode)
+        subject = self._subject_of(reqId)
+        contract = self._reqId2Contract.get(reqId)
+        if subject is Subject.REQUEST:
+            self._end_by_error(reqId, errorCode, errorString, contract)
+        elif errorCode == 317:
+            self._reset_depth(reqId)
+        message = ErrorMessage(reqId, errorCode, errorString, advancedOrderRejectJson, row, subject, contract)
+        self._tell(self.listener.on_error, message)
+        self.ib.errorEvent.emit(reqId, errorCode, errorString, contract)
+
+    def _subject_of(self, request_id: int) -> Subject:
+        if request_id < 0:
+            return Subject.SESSION
+        if request_id in self._futures:
+            return Subject.REQUEST
+        tables = (self.reqId2Ticker, self.reqId2Subscriber, self.reqId2PnL, self.reqId2PnlSingle)
+        if any(request_id in table for table in tables):
+            return Subject.STREAM
+        return Subject.ORDER_OR_ENDED if request_id > 0 else Subject.SESSION
+
+    def _end_by_error(self, request_id: int, code: int, text: str, contract: Contract | None) -> None:
+        effect = request_effect(code, text)
+        if effect is RequestEffect.EMPTY_RESULT:
+            self._endReq(request_id)
+        elif effect in (RequestEffect.FAILS, RequestEffect.STREAM_ENDS):
+            self._endReq(request_id, request_failure(request_id, code, text, contract), success=False)
+
+    def _reset_depth(self, request_id: int) -> None:
+        ticker = self.reqId2Ticker.get(request_id)
+        if ticker is None:
+            return
+        for side, levels in ((0, ticker.domAsks), (1, ticker.domBids)):
+            ticker.domTicks += [MktDepthData(self.lastTime, 0, "", 2, side, level.price, 0) for level in levels]
+        ticker.domAsks, ticker.domBids = [], []
+        ticker.domAsksDict.clear()
+        ticker.domBidsDict.clear()
+        self.pendingTickers.add(ticker)
+
+    def _tell(self, method: Callable[..., None], *args: Any) -> None:
+        try:
+            method(*args)
+        except Exception:  # the boundary to the listener: its fault must not lose the messages behind
+            name = getattr(method, "__name__", "listener")
+            self.listener_failures[name] += 1
+            logger.exception("%s failed", name)
+
+
+def request_failure(request_id: int, code: int, text: str, contract: Contract | None = None) -> RequestFailed:
+    """The error for a query that message 4 ended."""
+    row = error_code(code)
+    if is_pacing(code, text):
+        cls: type[RequestFailed] = PacingViolation
+    elif code in NO_DATA_CODES or "no head time stamp" in text.lower():
+        cls = NoData
+    elif code in PERMISSION_CODES:
+        cls = NoPermission
+    else:
+        cls = RequestFailed
+    what = f"request {request_id}"
+    if contract is not None:
+        what += f" for {contract.symbol or contract.localSymbol or contract.conId} {contract.secType}".rstrip()
+    return cls(what, f"IB error {code}: {text}", row.action, code=code, request_id=request_id)
