@@ -16,7 +16,7 @@ from typing import Any
 from ..base_broker import Symbol
 from ..domain.clock import Clock
 from ..domain.instrument import Instrument, InstrumentDetails, PriceIncrement, SecType
-from ..errors import AmbiguousInstrument, BrokerError, RequestFailed, UnknownInstrument
+from ..errors import AmbiguousInstrument, BrokerError, DeadlineExceeded, LinkError, RequestFailed, UnknownInstrument
 from .ib_transport import IbTransport
 
 logger = logging.getLogger(__name__)
@@ -160,7 +160,7 @@ class ContractBook:
             task.add_done_callback(lambda done: self._forget_question(key, done))
         try:
             return await asyncio.shield(task)
-        except RequestFailed:
+        except (RequestFailed, LinkError, DeadlineExceeded):
             if entry is not None:
                 return entry.details
             raise
@@ -232,7 +232,7 @@ class ContractBook:
 
     def _load(self, path: Path) -> None:
         try:
-            text = path.read_text(encoding="utf-8")
+            text = path.read_bytes()
         except FileNotFoundError:
             return
         except OSError as error:

@@ -1,0 +1,383 @@
+"""Market data of one IB session: quotes one by one and in one round, streams, bars, and a second opinion."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import weakref
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from ..base_broker import Symbol
+from ..domain.clock import Clock
+from ..domain.instrument import Instrument
+from ..domain.market_data import Bar, BarSize, BarSource, Gap, MarketEvent, Quote, Resumed, StreamKind, Trade
+from ..errors import BrokerError, DeadlineExceeded, InvalidRequest, NoData, RequestFailed
+from .ib_contracts import ContractBook, as_instrument
+from .ib_history import HistoryStore, Series
+from .ib_live_bars import LiveBars
+from .ib_stream import MarketStream, StreamCounts, StreamHub
+from .ib_transport import IbTransport, LinkEvent, LinkEventKind, QuoteLine, ScheduledSession
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class DataPolicy:
+    """How market data is asked for. Seconds are monotonic unless said otherwise.
+
+    `lines` is the account's market-data allowance (100 unless IB grants more, fault D12). `fresh_for` is market time:
+    a value that the source changed longer ago is asked for again before it is used for an order.
+    `disagreement_bps`: beyond it, a second source makes a quote suspect.
+    """
+
+    lines: int = 100
+    quote_deadline: float = 11.0
+    fresh_for: timedelta = timedelta(seconds=5)
+    second_source_deadline: float = 2.0
+    second_source_life: float = 30.0
+    disagreement_bps: float = 100.0
+    depth_rows: int = 10
+
+
+class QuoteSource(Protocol):
+    """Another opinion on a price; no broker's word in it."""
+
+    name: str
+
+    async def price(self, instrument: Instrument) -> float | None:
+        """The last known price, None when it has none. May raise BrokerError."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Opinion:
+    price: float | None
+    told_at: float
+
+
+class IBDataManager:
+    """Quotes, streams, bars and reference questions over one transport.
+
+    A contract that was asked for once keeps its line until the allowance needs it for another (the least recently
+    used goes first; lines of running streams stay).
+    """
+
+    def __init__(
+        self,
+        transport: IbTransport,
+        contracts: ContractBook,
+        history: HistoryStore,
+        clock: Clock,
+        policy: DataPolicy | None = None,
+        second_source: QuoteSource | None = None,
+    ) -> None:
+        self._transport = transport
+        self._contracts = contracts
+        self._history = history
+        self._clock = clock
+        self.policy = policy or DataPolicy()
+        self._second_source = second_source
+        self._opinions: dict[int, _Opinion] = {}
+        self._warm: OrderedDict[int, QuoteLine] = OrderedDict()
+        self._streamed: dict[int, int] = {}
+        self._live: weakref.WeakSet[LiveBars] = weakref.WeakSet()
+        self._handles: dict[MarketStream, list[int]] = {}
+        self._held: dict[MarketStream, list[int]] = {}
+        self._gap: Gap | None = None
+        self.hub = StreamHub()
+        #: Why the symbols that the last `quotes` left out have no quote.
+        self.quote_errors: dict[str, Exception] = {}
+        #: Quotes answered from a live line, and by asking.
+        self.from_line = 0
+        self.asked = 0
+        transport.add_market_listener(self.hub)
+        transport.add_link_listener(self._on_link)
+
+    # Quotes
+
+    def cached_quote(self, instrument: Instrument) -> Quote | None:
+        """What the line of this contract last said, of any age; None without a line or a value. Never waits."""
+        number = instrument.con_id
+        if number is None:
+            known = self._contracts.known(instrument)
+            number = known.instrument.con_id if known else None
+        line = self._warm.get(number) if number is not None else None
+        if line is None or line.error is not None or line.last_update is None:
+            return None
+        return self._second_opinion(line.quote())
+
+    async def quote(self, symbol: Symbol, *, max_age: timedelta | None = None) -> Quote:
+        """The present quote. With `max_age` (market time), an older value is asked for again.
+
+        Raises NoPermission, NoData, DeadlineExceeded, or what qualifying raised.
+        """
+        instrument = await self._contracts.qualify(symbol)
+        quote = await self._one(instrument, max_age)
+        await self._ask_second_source(instrument)
+        return self._second_opinion(quote)
+
+    async def _one(self, instrument: Instrument, max_age: timedelta | None) -> Quote:
+        line = self._line(instrument)
+        if line.error is None and line.last_update is not None:
+            quote = line.quote()
+            if max_age is None or quote.age(self._clock.now()) <= max_age:
+                self.from_line += 1
+                return quote
+            self.asked += 1
+            return await self._transport.snapshot(instrument, self.policy.quote_deadline)
+        self.asked += 1
+        try:
+            quote = await line.first(self.policy.quote_deadline)
+        except RequestFailed:
+            self._let_go(instrument.con_id or 0)
+            raise
+        if not _has_price(quote):
+            raise NoData(f"quote of {instrument}", "the broker sent no price", "the market may be closed")
+        return quote
+
+    async def quotes(self, symbols: Iterable[Symbol]) -> dict[str, Quote]:
+        """Many quotes in one round: every line is asked for at once, and all are awaited under one deadline.
+
+        Keyed by normalised symbol; a symbol that fails is left out, and `quote_errors` tells why.
+        """
+        wanted = {as_instrument(symbol).symbol: symbol for symbol in symbols}
+        errors: dict[str, Exception] = {}
+        found: dict[str, Quote] = {}
+        names = list(wanted)
+        for first in range(0, len(names), self.policy.lines):
+            batch = names[first : first + self.policy.lines]
+            answers = await asyncio.gather(*(self.quote(wanted[name]) for name in batch), return_exceptions=True)
+            for name, answer in zip(batch, answers, strict=True):
+                if isinstance(answer, Quote):
+                    found[name] = answer
+                elif isinstance(answer, BrokerError):
+                    errors[name] = answer
+                else:
+                    raise answer
+        self.quote_errors = errors
+        return found
+
+    async def freshen(self, instrument: Instrument) -> Quote | None:
+        """Make the quote fresh before an order is judged by it; None when none can be had in time."""
+        try:
+            return await self.quote(instrument, max_age=self.policy.fresh_for)
+        except (RequestFailed, DeadlineExceeded) as error:
+            logger.info("no fresh quote of %s: %s", instrument, error)
+            return None
+
+    def _line(self, instrument: Instrument) -> QuoteLine:
+        number = instrument.con_id or 0
+        line = self._warm.get(number)
+        if line is not None and line.error is None:
+            self._warm.move_to_end(number)
+            return line
+        if line is not None:
+            self._let_go(number)
+        self._make_room()
+        line = self._transport.subscribe_quotes(instrument)
+        self._warm[number] = line
+        return line
+
+    def _make_room(self) -> None:
+        """Give up the least recently used line that no stream needs, while the allowance is used up (D12)."""
+        while len(set(self._warm) | set(self._streamed)) >= self.policy.lines:
+            idle = next((number for number in self._warm if number not in self._streamed), None)
+            if idle is None:
+                raise InvalidRequest(
+                    "one more market-data line",
+                    f"all {self.policy.lines} lines of the account are in use by streams",
+                    "close a stream, or raise the number of lines if the account has more",
+                )
+            self._let_go(idle)
+
+    def _let_go(self, number: int) -> None:
+        line = self._warm.pop(number, None)
+        if line is not None:
+            self._transport.unsubscribe_quotes(line.instrument)
+
+    # The second source
+
+    async def _ask_second_source(self, instrument: Instrument) -> None:
+        source = self._second_source
+        if source is None:
+            return
+        number = instrument.con_id or 0
+        held = self._opinions.get(number)
+        if held is not None and self._clock.monotonic() - held.told_at < self.policy.second_source_life:
+            return
+        try:
+            async with asyncio.timeout(self.policy.second_source_deadline):
+                price = await source.price(instrument)
+        except (TimeoutError, BrokerError) as error:
+            logger.info("second source %s has no price of %s: %s", source.name, instrument, error)
+            price = None
+        self._opinions[number] = _Opinion(price, self._clock.monotonic())
+
+    def _second_opinion(self, quote: Quote) -> Quote:
+        held = self._opinions.get(quote.instrument.con_id or 0)
+        ours = quote.mid or quote.last or quote.close
+        if self._second_source is None or held is None or held.price is None or ours is None:
+            return quote
+        if self._clock.monotonic() - held.told_at > self.policy.second_source_life:
+            return quote
+        apart = abs(ours - held.price) / held.price * 10_000
+        if apart <= self.policy.disagreement_bps:
+            return quote
+        text = f"{self._second_source.name} says {held.price:g}, {apart:.0f} bps away"
+        return replace(quote, suspect=text)
+
+    # Bars
+
+    async def bars(
+        self,
+        symbol: Symbol,
+        size: BarSize = BarSize.D1,
+        *,
+        count: int | None = None,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        source: BarSource = BarSource.TRADES,
+        regular_hours: bool = True,
+    ) -> list[Bar]:
+        """See `BaseBroker.bars`."""
+        instrument = await self._contracts.qualify(symbol)
+        series = Series(instrument, size, source, regular_hours)
+        return await self._history.bars(series, count=count, start=start, end=end)
+
+    def live_bars(self, symbol: Symbol, size: BarSize, count: int, source: BarSource = BarSource.TRADES) -> LiveBars:
+        """One keepUpToDate subscription, made at the first step of the iterator."""
+        if count < 1:
+            raise InvalidRequest(f"live bars of {symbol}", f"count {count} is below 1")
+
+        async def series() -> Series:
+            return Series(await self._contracts.qualify(symbol), size, source)
+
+        bars = LiveBars(self._transport, self._history, series, count)
+        self._live.add(bars)
+        return bars
+
+    async def head_timestamp(
+        self, symbol: Symbol, source: BarSource = BarSource.TRADES, regular_hours: bool = True
+    ) -> datetime:
+        """When the broker's history of this series begins, aware UTC."""
+        instrument = await self._contracts.qualify(symbol)
+        return await self._transport.head_timestamp(instrument, source, regular_hours)
+
+    async def schedule(self, symbol: Symbol, days: int, end: datetime | None = None) -> Sequence[ScheduledSession]:
+        """The last `days` sessions until `end` (None: now)."""
+        instrument = await self._contracts.qualify(symbol)
+        return await self._transport.schedule(instrument, days, end)
+
+    async def historical_trades(
+        self, symbol: Symbol, start: datetime, end: datetime, *, limit: int = 10_000, regular_hours: bool = True
+    ) -> list[Trade]:
+        """Single trades of a stretch of time, at most `limit`."""
+        instrument = await self._contracts.qualify(symbol)
+        return await self._history.ticks(instrument, start, end, limit=limit, regular_hours=regular_hours)
+
+    # Streams
+
+    def stream(self, symbols: Iterable[Symbol], kinds: Iterable[StreamKind]) -> OpenStream:
+        """Everything from the first step of the iterator on; end it with `aclose`."""
+        wanted, chosen = tuple(symbols), frozenset(StreamKind(kind) for kind in kinds)
+        if not wanted or not chosen:
+            raise InvalidRequest("stream", "no symbol or no kind of data was named")
+        return OpenStream(self, wanted, chosen)
+
+    async def open_stream(self, symbols: Iterable[Symbol], kinds: frozenset[StreamKind]) -> MarketStream:
+        """Qualify, subscribe, and answer the queue that gets everything from now on."""
+        wanted = await asyncio.gather(*(self._contracts.qualify(symbol) for symbol in symbols))
+        stream = self.hub.open(wanted, kinds, self._stream_ended)
+        handles = self._handles.setdefault(stream, [])
+        try:
+            for instrument in wanted:
+                if StreamKind.QUOTES in kinds:
+                    self._hold_line(instrument, stream)
+                if StreamKind.TRADES in kinds or StreamKind.TICK_BY_TICK in kinds:
+                    handles.append(self._transport.subscribe_ticks(instrument, "AllLast"))
+                if StreamKind.TICK_BY_TICK in kinds:
+                    handles.append(self._transport.subscribe_ticks(instrument, "BidAsk"))
+                if StreamKind.DEPTH in kinds:
+                    handles.append(self._transport.subscribe_depth(instrument, self.policy.depth_rows))
+        except BrokerError:
+            stream.close()
+            raise
+        if self._gap is not None:
+            stream.offer(self._gap)
+        return stream
+
+    def _hold_line(self, instrument: Instrument, stream: MarketStream) -> None:
+        number = instrument.con_id or 0
+        line = self._line(instrument)
+        self._streamed[number] = self._streamed.get(number, 0) + 1
+        self._held.setdefault(stream, []).append(number)
+        if line.last_update is not None:
+            # a new consumer begins with what is known, not with silence
+            stream.offer_line(number, line)
+
+    def _stream_ended(self, stream: MarketStream) -> None:
+        for number in self._held.pop(stream, []):
+            self._streamed[number] -= 1
+            if not self._streamed[number]:
+                del self._streamed[number]
+        for handle in self._handles.pop(stream, []):
+            self._transport.unsubscribe(handle)
+
+    def _on_link(self, event: LinkEvent) -> None:
+        if event.kind is LinkEventKind.LOST and self._gap is None:
+            self._gap = Gap(event.time, self._transport.name, event.text)
+            self.hub.mark(self._gap)
+        elif event.kind is LinkEventKind.FARM_DOWN and event.symbols:
+            self.hub.mark(Gap(event.time, self._transport.name, event.text, event.symbols))
+        elif event.kind is LinkEventKind.SUBSCRIPTIONS_RESTORED:
+            if self._gap is None and not event.symbols:
+                self.hub.mark(Gap(event.time, self._transport.name, event.text))
+            self._gap = None
+            self.hub.mark(Resumed(event.time, self._transport.name, event.restored, event.failed, None, event.symbols))
+
+    async def close(self) -> None:
+        """End every stream, live bar and line."""
+        self.hub.close()
+        for bars in tuple(self._live):
+            await bars.aclose()
+        for number in tuple(self._warm):
+            self._let_go(number)
+
+
+class OpenStream:
+    """A stream that subscribes at its first step, so that it can be made without waiting."""
+
+    def __init__(self, manager: IBDataManager, symbols: Sequence[Symbol], kinds: frozenset[StreamKind]) -> None:
+        self._manager = manager
+        self._symbols = symbols
+        self._kinds = kinds
+        self._stream: MarketStream | None = None
+        self._closed = False
+
+    def __aiter__(self) -> OpenStream:
+        return self
+
+    async def __anext__(self) -> MarketEvent:
+        if self._stream is None:
+            if self._closed:
+                raise StopAsyncIteration
+            self._stream = await self._manager.open_stream(self._symbols, self._kinds)
+        return await anext(self._stream)
+
+    @property
+    def counts(self) -> StreamCounts:
+        """Delivered, conflated and dropped so far."""
+        return StreamCounts() if self._stream is None else self._stream.counts
+
+    async def aclose(self) -> None:
+        self._closed = True
+        if self._stream is not None:
+            await self._stream.aclose()
+
+
+def _has_price(quote: Quote) -> bool:
+    return any(value is not None for value in (quote.bid, quote.ask, quote.last, quote.close))
