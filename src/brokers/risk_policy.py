@@ -92,6 +92,7 @@ class RiskPolicy:
 _DURATIONS = ("max_quote_age", "open_blackout", "duplicate_window")
 _COUNTS = ("max_orders_per_minute", "max_orders_per_day", "max_open_orders_per_side", "min_day_trades_remaining")
 _FLAGS = ("allow_delayed_quotes", "read_only", "allow_short")
+_WORDS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
 _MONEY = (
     "max_position_value",
     "max_exposure",
@@ -107,23 +108,33 @@ _MONEY = (
 def _convert(name: str, value: Any) -> Any:
     try:
         if name == "restricted":
-            return frozenset(value.split(",") if isinstance(value, str) else value)
+            return frozenset(filter(None, value.split(",")) if isinstance(value, str) else value)
         if name == "symbol_limits":
-            return {symbol: Decimal(str(limit)) for symbol, limit in dict(value).items()}
+            pairs = [part.split("=") for part in value.split(",")] if isinstance(value, str) else dict(value).items()
+            return {symbol: Decimal(str(limit)) for symbol, limit in pairs}
         if name in _DURATIONS:
             return value if isinstance(value, timedelta) else timedelta(seconds=float(value))
         if name in _FLAGS:
-            if not isinstance(value, bool):
-                raise ValueError("not true or false")
-            return value
+            return value if isinstance(value, bool) else _WORDS[str(value).strip().lower()]
         number = Decimal(str(value))
         if name in _COUNTS:
             if number != number.to_integral_value():
                 raise ValueError("not a whole number")
             return int(number)
         return number
-    except (ValueError, TypeError, InvalidOperation, OverflowError, AttributeError) as error:
-        raise ConfigurationError(f"risk limit {name}={value!r}", f"it cannot be read: {error}") from None
+    except (ValueError, TypeError, KeyError, InvalidOperation, OverflowError, AttributeError):
+        raise ConfigurationError(f"risk limit {name}={value!r}", f"it is not {_kind(name)}") from None
+
+
+def _kind(name: str) -> str:
+    kinds = {
+        "restricted": "a list of symbols",
+        "symbol_limits": "a table of symbols and USD, such as TSLA=2000,GME=500",
+        **dict.fromkeys(_DURATIONS, "a number of seconds"),
+        **dict.fromkeys(_FLAGS, "true or false"),
+        **dict.fromkeys(_COUNTS, "a whole number"),
+    }
+    return kinds.get(name, "a number")
 
 
 def _symbol(name: str, text: str) -> str:
