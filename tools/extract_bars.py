@@ -53,7 +53,7 @@ def extract(rows: list[dict[str, str]]) -> str:
         opened, high, low, close = (cents(row[name]) for name in ("Open", "High", "Low", "Close"))
         if not 0 < low <= min(opened, close) <= max(opened, close) <= high:
             raise SystemExit(f"impossible bar: {row}")
-        # A split changes adjusted over traded close by at least 3:2 from one day to the next, a dividend by some per cent.
+        # A split changes adjusted over traded close by a third or more in a day, a dividend by one or two per cent.
         previous, ratio = ratio, float(row["Adj Close"]) / float(row["Close"])
         if previous and not 0.9 < ratio / previous < 1.1:
             raise SystemExit(f"a split before {row['Date']}")
@@ -69,9 +69,8 @@ def main() -> None:
     for symbol in SYMBOLS:
         content = extract([row for row in rows if row["Ticker"] == symbol]).encode()
         (TARGET / f"{symbol}.csv").write_bytes(content)
-        print(
-            f"{hashlib.sha256(content).hexdigest()}  {symbol}.csv  {len(content.splitlines()) - 1} bars, {len(content)} bytes"
-        )  # noqa: T201
+        digest, bars = hashlib.sha256(content).hexdigest(), len(content.splitlines()) - 1
+        print(f"{digest}  {symbol}.csv  {bars} bars, {len(content)} bytes")  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -1,0 +1,223 @@
+"""A seeded, endless market that never was: geometric Brownian days with a common factor, walked like replayed bars.
+
+The past (at least 300 days before the start) and the days to come are made the same way, so a strategy that reads history
+and then trades sees one market. Levels pass through plausible prices at the start; everything is synthetic.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from math import exp, log
+from random import Random
+
+from ..domain.instrument import InstrumentDetails, normalize_symbol
+from ..domain.sessions import TradingDay
+from ..errors import InvalidRequest
+from .contracts import MES, stock
+from .history import SessionCalendar
+from .tapes import WalkedPrices
+from .walk import Grid, RawStep, SourceBar, WalkStyle, seed_for
+
+#: A Wednesday in the regular session of the recordings' week; market time of a synthetic market begins here by default.
+DEFAULT_START = date(2026, 4, 15)
+DEFAULT_START_AFTER_OPEN = timedelta(minutes=30)
+PAST_DAYS = 320
+LIVE_PRINTS = 2340  #: a print about every ten seconds of a full session
+PAST_PRINTS = 390  #: days before the start are never streamed: one print a minute is enough
+
+_REVERSION = 0.01  #: share of the distance to its level that a price gives up a day, so that years do not carry it off
+_SHOCK_CHANCE, _SHOCK = 0.03, 3.0  #: some days move three times as far (AEGS looks for such)
+_OVERNIGHT = 0.35  #: share of a day's variance that lies between close and open
+_COMMON = 0.6  #: correlation with the common factor
+_HALT_MINUTES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Character:
+    """How a symbol moves: price at the start, daily volatility, shares a day, width of its market in ticks."""
+
+    price: float
+    volatility: float = 0.018
+    volume: int = 5_000_000
+    spread: int = 2
+
+
+CHARACTERS: dict[str, Character] = {
+    "AAPL": Character(254.0, 0.016, 48_000_000, 1),
+    "MSFT": Character(372.0, 0.015, 22_000_000, 2),
+    "IBM": Character(246.0, 0.014, 4_200_000, 4),
+    "GOOG": Character(295.0, 0.018, 18_000_000, 2),
+    "AMZN": Character(209.0, 0.019, 40_000_000, 1),
+    "META": Character(575.0, 0.021, 14_000_000, 6),
+    "NVDA": Character(177.0, 0.027, 180_000_000, 1),
+    "TSLA": Character(360.0, 0.035, 75_000_000, 3),
+    "NFLX": Character(98.0, 0.020, 30_000_000, 1),
+    "AMD": Character(217.0, 0.031, 38_000_000, 2),
+    "INTC": Character(50.0, 0.030, 80_000_000, 1),
+    "SPY": Character(655.0, 0.010, 70_000_000, 1),
+    "MES": Character(7039.5, 0.010, 1_200_000, 1),
+}
+DEFAULT_SYMBOLS = tuple(CHARACTERS)
+
+
+class SyntheticTape:
+    """One symbol's days, made when asked for and the same whenever asked."""
+
+    def __init__(self, symbol: str, calendar: SessionCalendar, start: date, seed: int, *, halts: float = 0.0) -> None:
+        self._symbol = normalize_symbol(symbol)
+        self._character = CHARACTERS.get(self._symbol) or _character_of(self._symbol)
+        self._details = MES if self._symbol == "MES" else stock(self._symbol)
+        self._grid = Grid(self._details.increments)
+        self._calendar, self._start, self._seed, self._halts = calendar, start, seed, halts
+        first = start - timedelta(days=PAST_DAYS * 8 // 5)
+        self._days = [day.day for day in calendar.trading_days(first, start)]
+        if len(self._days) < PAST_DAYS or self._days[-1] != start:
+            raise InvalidRequest(f"a synthetic market from {start}", "the calendar has too few trading days before it")
+        self._bars: dict[date, tuple[int, int, int, int, int]] = {}
+
+        self._level = log(self._character.price) - self._past_drift()
+        self._close = self._level
+        for day in self._days:
+            self._make(day)
+
+    @property
+    def details(self) -> InstrumentDetails:
+        return self._details
+
+    @property
+    def grid(self) -> Grid:
+        return self._grid
+
+    @property
+    def first_day(self) -> date:
+        return self._days[0]
+
+    @property
+    def last_day(self) -> date | None:
+        return None
+
+    def bars_on(self, day: TradingDay) -> Sequence[SourceBar]:
+        self._reach(day.day)
+        prices = self._bars.get(day.day)
+        if prices is None:
+            return ()
+        return (SourceBar(day.open, day.close, *prices),)
+
+    def day_before(self, day: date) -> date | None:
+        self._reach(day)
+        at = bisect_left(self._days, day)
+        return self._days[at - 1] if at else None
+
+    def style_on(self, day: date) -> WalkStyle:
+        prints = LIVE_PRINTS if day >= self._start else PAST_PRINTS
+        return WalkStyle(prints, self._character.spread, 1 if self._symbol == "MES" else 100)
+
+    def adjustment(self, day: date) -> float:
+        return 1.0
+
+    def disturb(self, day: TradingDay, steps: list[RawStep]) -> list[RawStep]:
+        """Perhaps one halt of five minutes; what would have printed meanwhile prints in a burst when it ends."""
+        rng = Random(seed_for("halt", self._seed, self._symbol, day.day))
+        if day.day < self._start or not steps or rng.random() >= self._halts:
+            return steps
+        begins = day.open + (day.close - day.open) * (0.1 + 0.7 * rng.random())
+        ends = begins + timedelta(minutes=_HALT_MINUTES)
+        before = [raw for raw in steps if raw[0] < begins]
+        during = [raw for raw in steps if begins <= raw[0] < ends]
+        after = [raw for raw in steps if raw[0] >= ends]
+        gap = ((after[0][0] if after else ends) - ends) / (len(during) + 1)
+        burst = [(ends + gap * at, *raw[1:]) for at, raw in enumerate(during)]
+        last = before[-1]
+        return [*before, (begins, *last[1:5], None, 0, True), *burst, *after]
+
+    def _reach(self, day: date) -> None:
+        """Make the days up to `day`, each from the one before."""
+        while self._days[-1] < day:
+            first = self._days[-1] + timedelta(days=1)
+            days = self._calendar.trading_days(first, max(day, first + timedelta(days=30)))
+            if not days:
+                return
+            for each in days:
+                self._days.append(each.day)
+                self._make(each.day)
+
+    def _rng(self, day: date) -> Random:
+        return Random(seed_for("day", self._seed, self._symbol, day))
+
+    def _returns(self, day: date, rng: Random) -> tuple[float, float]:
+        """Log returns overnight and in the session."""
+        common = Random(seed_for("factor", self._seed, day))
+        shock = _SHOCK if common.random() < _SHOCK_CHANCE or rng.random() < _SHOCK_CHANCE else 1.0
+        own = (1 - _COMMON**2) ** 0.5
+        scale = self._character.volatility * shock
+        night = _COMMON * common.gauss(0, 1) + own * rng.gauss(0, 1)
+        session = _COMMON * common.gauss(0, 1) + own * rng.gauss(0, 1)
+        return scale * _OVERNIGHT**0.5 * night, scale * (1 - _OVERNIGHT) ** 0.5 * session
+
+    def _past_drift(self) -> float:
+        """How far the days before the start would move a price that begins at its level."""
+        offset = 0.0
+        for day in self._days[:-1]:
+            offset += sum(self._returns(day, self._rng(day))) - _REVERSION * offset
+        return offset
+
+    def _make(self, day: date) -> None:
+        rng = self._rng(day)
+        night, session = self._returns(day, rng)
+        night -= _REVERSION * (self._close - self._level)
+        opened = self._close + night
+        self._close = closed = opened + session
+        reach = self._character.volatility * 0.5
+        high = max(opened, closed) + reach * rng.random()
+        low = min(opened, closed) - reach * rng.random()
+        units = self._grid.units
+        volume = int(self._character.volume * exp(rng.gauss(0, 0.25)) * (1 + 20 * abs(session)))
+        floor = self._grid.step_at(0)
+        prices = [max(floor, units(exp(value))) for value in (opened, high, low, closed)]
+        # A day always has room for a bid and an ask.
+        prices[1] = max(prices[1], max(prices) + floor)
+        self._bars[day] = (prices[0], prices[1], prices[2], prices[3], volume)
+
+
+def _character_of(symbol: str) -> Character:
+    """A plausible stock for a symbol without a row."""
+    rng = Random(seed_for("character", symbol))
+    return Character(
+        round(15 * exp(rng.random() * 2.7), 2), 0.012 + 0.02 * rng.random(), 1_000_000 + rng.randrange(9_000_000)
+    )
+
+
+class SyntheticPrices(WalkedPrices):
+    """An endless PriceSource. `start` is the first day (None: 2026-04-15), or the next trading day after it.
+
+    Market time begins half an hour into the session. `halts` is the chance of a trading halt per symbol and day. MES
+    trades in the stock market's hours here, and all symbols in US dollars.
+    """
+
+    def __init__(
+        self,
+        calendar: SessionCalendar,
+        *,
+        symbols: Sequence[str] = DEFAULT_SYMBOLS,
+        start: date | None = None,
+        seed: int = 0,
+        halts: float = 0.0,
+        quiet: int = 0,
+    ) -> None:
+        day = _session_from(calendar, start or DEFAULT_START)
+        names = list(dict.fromkeys(normalize_symbol(symbol) for symbol in symbols))
+        if not names:
+            raise InvalidRequest("a synthetic market", "it has no symbols", "name at least one")
+        tapes = [SyntheticTape(name, calendar, day.day, seed, halts=halts) for name in names]
+        super().__init__(tapes, calendar, day.open + DEFAULT_START_AFTER_OPEN, seed=seed, quiet=quiet)
+
+
+def _session_from(calendar: SessionCalendar, start: date) -> TradingDay:
+    """The first trading day at or after `start`."""
+    days = calendar.trading_days(start, start + timedelta(days=14))
+    if not days:
+        raise InvalidRequest(f"a synthetic market from {start}", "the calendar has no trading day there")
+    return days[0]
