@@ -111,6 +111,10 @@ class PlainFormatter(logging.Formatter):
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
 
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        # Text from outside may hold line ends, and must not forge a line of ours.
+        return super().formatMessage(record).replace("\r", "\\r").replace("\n", "\\n")
+
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:
         return datetime.fromtimestamp(record.created, UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{record.msecs:03.0f}Z"
 
@@ -122,7 +126,8 @@ LIBRARIES: Sequence[str] = ("ib_async", "aiohttp", "urllib3", "websocket", "even
 def setup_logging(settings: Settings, stream: TextIO | None = None) -> logging.Handler:
     """Send the package's records, and those of the libraries it drives, to `stream` (standard error).
 
-    Replaces a handler set up before; the process's root logger is left alone. Returns the handler.
+    For programs that own their process, such as the command line: a host keeps its own logging. Replaces a handler set
+    up before; the process's root logger is left alone. Returns the handler.
     """
     handler = logging.StreamHandler(stream if stream is not None else sys.stderr)
     handler.setFormatter(JsonFormatter() if settings.log_format == "json" else PlainFormatter())
