@@ -53,13 +53,15 @@ def running_gateway(ready_file: Path) -> Ready | None:
 
 
 class GatewayProcess:
-    """A child gateway. Its market time moves only when told; closing its input ends it.
+    """A child gateway. When `driven`, its market time moves only when told, and closing its input ends it; else its
+    time runs by itself and SIGTERM ends it.
 
     Use as ``async with GatewayProcess(arguments, folder) as gateway:``; `folder` holds ready-file and log.
     """
 
-    def __init__(self, arguments: Sequence[str], folder: Path) -> None:
-        self._arguments = list(arguments)
+    def __init__(self, arguments: Sequence[str], folder: Path, *, driven: bool = True) -> None:
+        self._arguments = [*(("--control", "stdio") if driven else ()), *arguments]
+        self._driven = driven
         self._ready_file = folder / f"gateway-{os.getpid()}.json"
         self.log_file = folder / "gateway.log"
         self._process: asyncio.subprocess.Process | None = None
@@ -70,7 +72,7 @@ class GatewayProcess:
         self._ready_file.unlink(missing_ok=True)
         with self.log_file.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "moondev_ibkr", "gateway", "--tws-port", "0", "--control", "stdio"),
+                *(sys.executable, "-m", "moondev_ibkr", "gateway", "--tws-port", "0"),
                 *("--ready-file", str(self._ready_file), *self._arguments),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
@@ -149,6 +151,9 @@ class GatewayProcess:
             return
         if process.stdin is not None:
             process.stdin.close()
+        if not self._driven:
+            with contextlib.suppress(ProcessLookupError):
+                process.terminate()
         try:
             await asyncio.wait_for(process.wait(), END_DEADLINE)
         except TimeoutError:
