@@ -59,7 +59,8 @@ class AccountSettings:
 @dataclass(frozen=True, slots=True)
 class LatencyModel:
     """Market-time delays. `acknowledge`: client to broker; `route`: broker to exchange; `cancel`: request to
-    confirmation. Each is lengthened by up to `jitter` of itself (seeded). All zero: answered while time stands still."""
+    confirmation. Each is lengthened by up to `jitter` of itself (seeded). All zero: answered while time stands still.
+    """
 
     acknowledge: timedelta = timedelta(0)
     route: timedelta = timedelta(0)
