@@ -106,7 +106,7 @@ FINRA_OPTION_FEE: tuple[Rate, ...] = (
 
 @dataclass(frozen=True, slots=True)
 class StockPlan:
-    """Tiers are (shares a month up to, USD a share), the last without end; the minimum and the maximum are per order."""
+    """Tiers are (shares a month up to, USD a share), the last without end; minimum and maximum are per order."""
 
     tiers: tuple[tuple[Decimal | None, Decimal], ...]
     minimum: Decimal
@@ -131,7 +131,11 @@ STOCK_PLANS: dict[Plan, StockPlan] = {
     Plan.FIXED: StockPlan(_tiers((None, "0.005")), Decimal("1.00"), Decimal("0.01")),
     Plan.TIERED: StockPlan(
         _tiers(
-            (300_000, "0.0035"), (3_000_000, "0.002"), (20_000_000, "0.0015"), (100_000_000, "0.001"), (None, "0.0005")
+            (300_000, "0.0035"),
+            (3_000_000, "0.002"),
+            (20_000_000, "0.0015"),
+            (100_000_000, "0.001"),
+            (None, "0.0005"),
         ),
         Decimal("0.35"),
         Decimal("0.01"),
@@ -144,8 +148,8 @@ STOCK_PLANS: dict[Plan, StockPlan] = {
     ),
 }
 
-#: USD per option contract by premium from this on, and the minimum per order (IB's page "Commissions Options").
-OPTION_RATES: tuple[tuple[Decimal, Decimal], ...] = ((_ZERO, Decimal("0.65")),)
+#: USD per option contract at the fixed rate, and the minimum per order (IB's page "Commissions Options").
+OPTION_RATE = Decimal("0.65")
 OPTION_MINIMUM = Decimal("1.00")
 
 
@@ -261,10 +265,7 @@ class CommissionMeter:
         if kind is SecType.STOCK:
             return self._stock() | self._sell_side(FINRA_STOCK_FEE)
         if kind is SecType.OPTION:
-            premium = self._value / self._quantity / self._instrument.multiplier
-            rate = next(rate for least, rate in reversed(OPTION_RATES) if premium >= least)
-            broker = max(rate * self._quantity, OPTION_MINIMUM)
-            return {"broker": broker} | self._sell_side(FINRA_OPTION_FEE)
+            return {"broker": max(OPTION_RATE * self._quantity, OPTION_MINIMUM)} | self._sell_side(FINRA_OPTION_FEE)
         row = FUTURE_RATES.get(self._instrument.symbol) if kind is SecType.FUTURE else None
         if row is None:
             raise InvalidRequest(f"commission of {self._instrument}", "there is no row for it in the table of rates")
