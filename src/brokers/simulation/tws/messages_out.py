@@ -36,7 +36,6 @@ from .fields import (
     Counted,
     FieldProblem,
     Layout,
-    Number,
     Reader,
     Record,
     Row,
@@ -45,6 +44,7 @@ from .fields import (
     version_field,
 )
 from .order_rows import COMPLETED_ORDER_ROWS, OPEN_ORDER_ROWS
+from .values import Number
 
 
 class HistoricalBar(NamedTuple):

@@ -18,7 +18,8 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 
-from .fields import FRACTIONAL_SIZES, Number, number_text
+from .fields import FRACTIONAL_SIZES
+from .values import Number, number_text
 
 _LENGTH = struct.Struct(">I").pack
 
