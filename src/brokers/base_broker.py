@@ -178,6 +178,11 @@ class BaseBroker(abc.ABC):
         """Cancel every working order that this journal owns."""
 
     @abc.abstractmethod
+    async def flatten(self, symbol: Symbol | None = None) -> list[Order]:
+        """Cancel the owned working orders of a symbol (None: of every symbol) and close its owned position by a
+        collared limit; answers the closing orders."""
+
+    @abc.abstractmethod
     async def what_if(self, order: NewOrder) -> WhatIf: ...
 
     @abc.abstractmethod

@@ -14,7 +14,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from .base_broker import BaseBroker, PositionDifference, StopReport, Subscription, Symbol
-from .calendar import MarketCalendar
+from .calendar import MarketCalendar, session_of
 from .domain.account import AccountSummary, Position
 from .domain.clock import Clock
 from .domain.instrument import Instrument, InstrumentDetails
@@ -123,6 +123,18 @@ class ManagedBroker(BaseBroker):
     async def cancel_all(self, symbol: Symbol | None = None) -> list[Order]:
         return await self.manager.cancel_all(None if symbol is None else as_instrument(symbol))
 
+    async def flatten(self, symbol: Symbol | None = None) -> list[Order]:
+        self._require_trading()
+        wanted = None if symbol is None else (await self.details(symbol)).instrument.con_id
+        for order in await self.cancel_all(symbol):
+            await self.wait(order.key, self._stop_settings.close_deadline)
+        closing = []
+        for position in await self._owned_positions(everything=False):
+            if wanted in (None, position.instrument.con_id):
+                order = await self._closing_order(position, "flatten", allow_market=False)
+                closing.append(await self.manager.place(order))
+        return closing
+
     async def what_if(self, order: NewOrder) -> WhatIf:
         self._require_trading()
         details = await self.details(order.instrument)
@@ -179,7 +191,7 @@ class ManagedBroker(BaseBroker):
         keys: list[str] = []
         for position in await self._owned_positions(everything):
             try:
-                order = await self._closing_order(position)
+                order = await self._closing_order(position, "emergency stop", allow_market=True)
                 placed = await self.manager.place(order, closing=True)
                 keys.append(placed.key)
             except BrokerError as error:
@@ -191,23 +203,22 @@ class ManagedBroker(BaseBroker):
                 raise outcome
         return tuple(keys)
 
-    async def _closing_order(self, position: Position) -> NewOrder:
-        """MARKET in regular hours, else a limit inside the collar that works in extended hours."""
-        instrument = position.instrument
-        details = await self.details(instrument)
-        side = Side.SELL if position.quantity > 0 else Side.BUY
+    async def _closing_order(self, position: Position, reason: str, *, allow_market: bool) -> NewOrder:
+        """MARKET in regular hours when allowed, else a limit inside the collar that works in extended hours."""
+        details = await self.details(position.instrument)
         order = NewOrder(
             details.instrument,
-            side,
+            Side.SELL if position.quantity > 0 else Side.BUY,
             abs(position.quantity),
             account=position.account,
             reduce_only=True,
-            reason="emergency stop",
+            reason=reason,
         )
-        if self.session(instrument) is Session.REGULAR:
+        regular = self.session(details.instrument) is Session.REGULAR
+        if regular and allow_market:
             return order
-        limit = priced(order, await self.quote(instrument), details, self._stop_settings.collar)
-        return replace(limit, outside_rth=True)
+        limit = priced(order, await self.quote(details.instrument), details, self._stop_settings.collar)
+        return replace(limit, outside_rth=not regular)
 
     async def _owned_positions(self, everything: bool) -> list[Position]:
         """The broker's positions, cut to what this journal owns unless `everything`."""
@@ -226,8 +237,8 @@ class ManagedBroker(BaseBroker):
     # Sessions
 
     def session(self, instrument: Instrument) -> Session:
-        """Today's session of the instrument at market time: its own hours first, then the stock calendar."""
-        return self.calendar.session_at(self.clock.now())
+        """The session of the instrument at market time: its own hours first, then the stock calendar."""
+        return session_of(self.cached_details(instrument), self.clock.now(), self.calendar)
 
     async def _start_trading(self) -> None:
         await self.manager.start()

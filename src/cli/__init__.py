@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from ..agents.trading.aegs_score import ScoreKind
+from . import market_commands, order_commands
 from .boundary import reported, run_async
 from .gateway_command import gateway
 from .opening import Opening
@@ -31,14 +32,6 @@ app = typer.Typer(
 )
 
 
-def gateway_arguments(bars: BarsOption, start: StartOption, seed: SeedOption) -> tuple[str, ...]:
-    """What a paper gateway is started with."""
-    arguments = [text for path in bars or () for text in ("--bars", str(path))]
-    arguments += ["--start", start] if start else []
-    arguments += ["--seed", str(seed)] if seed else []
-    return tuple(arguments)
-
-
 @app.command()
 @reported
 def run(
@@ -54,12 +47,14 @@ def run(
     json_output: JsonOption = False,
 ) -> int:
     """Let the AEGS agent trade: on real daily bars and the paper gateway, unless told otherwise."""
-    opening = Opening(broker, config, i_understand_live, gateway_arguments(bars, start, seed))
+    opening = Opening(broker, config, i_understand_live, market_commands.paper_arguments(bars, start, seed))
     chosen = tuple(part.strip() for part in symbols.split(",") if part.strip())
     return run_async(run_agent(RunOptions(opening, chosen, cycles, score, json_output)))
 
 
 app.command(name="gateway")(reported(gateway))
+market_commands.register(app)
+order_commands.register(app)
 
 
 def main() -> None:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..brokers.errors import ConfigurationError, NotSupported
 from ..brokers.interactive_brokers.ib_adapter import IBAdapter
-from ..config.logging import configure_logging
+from ..config.logging import ROOT, setup_logging
 from ..config.settings import Environment, Settings, load_settings
 from .gateway_process import GatewayProcess, running_gateway
 from .options import BrokerChoice
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +49,9 @@ def settings_for(opening: Opening) -> Settings:
 async def open_broker(opening: Opening) -> AsyncIterator[IBAdapter]:
     """A connected broker; the paper gateway behind it is joined where one runs, or started for as long as needed."""
     settings = settings_for(opening)
-    configure_logging(settings)
     folder = state_folder(settings)
     async with contextlib.AsyncExitStack() as stack:
+        stack.enter_context(log_to(folder, settings))
         if opening.broker is BrokerChoice.PAPER:
             ready = running_gateway(folder / "gateway.json")
             if ready is not None and (opening.fresh or opening.gateway_arguments):
@@ -70,6 +68,17 @@ async def open_broker(opening: Opening) -> AsyncIterator[IBAdapter]:
                 raise ConfigurationError("paper gateway", "it did not tell where it listens", "run it by itself")
             settings = settings.model_copy(update={"host": ready.host, "port": ready.port})
         yield await stack.enter_async_context(IBAdapter.from_settings(settings))
+
+
+@contextlib.contextmanager
+def log_to(folder: Path, settings: Settings) -> Iterator[None]:
+    """This process's log in `folder`, so that the screen is for answers."""
+    with (folder / "moondev-ibkr.log").open("a", encoding="utf-8") as stream:
+        handler = setup_logging(settings, stream)
+        try:
+            yield
+        finally:
+            logging.getLogger(ROOT).removeHandler(handler)
 
 
 def state_folder(settings: Settings) -> Path:

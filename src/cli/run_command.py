@@ -19,11 +19,10 @@ from ..brokers.base_broker import BaseBroker
 from ..brokers.calendar import MarketCalendar
 from ..brokers.errors import BrokerError, ConfigurationError, InvalidRequest
 from ..brokers.interactive_brokers.ib_adapter import IBAdapter
-from ..config.logging import configure_logging
 from ..config.settings import Settings
 from .boundary import FAILED, INTERRUPTED, OK, print_json, show_error
 from .gateway_process import GatewayProcess
-from .opening import Opening, settings_for, state_folder
+from .opening import Opening, log_to, settings_for, state_folder
 from .options import BrokerChoice
 from .run_report import Summary
 from .session_driver import ReplayDriver, SessionDriver, WallDriver
@@ -48,9 +47,13 @@ async def run(options: RunOptions) -> int:
     if options.cycles < 1:
         raise InvalidRequest(f"cycles {options.cycles}", "a run has at least one session", "give --cycles 1 or more")
     settings = settings_for(options.opening)
-    configure_logging(settings)
     console = Console(stderr=options.as_json)
     folder = run_folder(settings, options.opening.broker)
+    with log_to(folder, settings):
+        return await _run_logged(options, settings, folder, console)
+
+
+async def _run_logged(options: RunOptions, settings: Settings, folder: Path, console: Console) -> int:
     async with open_session(options, settings, folder) as (broker, driver):
         job = Run(broker, driver, options, console)
         interrupted, failure = False, None

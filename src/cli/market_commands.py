@@ -1,0 +1,260 @@
+"""Commands that only look: quote, bars, account, positions, orders, costs."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict
+from decimal import Decimal
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from ..brokers.costs import calculate_subscription_costs
+from ..brokers.domain.market_data import Bar, BarSize, Quote
+from ..brokers.interactive_brokers.ib_adapter import IBAdapter
+from .boundary import FAILED, OK, print_json, reported, run_async
+from .opening import Opening, open_broker, settings_for
+from .options import (
+    BarsOption,
+    BrokerChoice,
+    BrokerOption,
+    ConfigOption,
+    FreshOption,
+    JsonOption,
+    LiveOption,
+    SeedOption,
+    StartOption,
+)
+from .run_report import fill_json, order_json, position_json, position_table
+
+Tickers = Annotated[list[str], typer.Argument(help="Tickers, e.g. AAPL MSFT BRK.B.")]
+
+
+def register(app: typer.Typer) -> None:
+    for name, command in (("quote", quote), ("bars", bars), ("account", account), ("positions", positions)):
+        app.command(name=name)(reported(command))
+    app.command(name="orders")(reported(orders))
+    app.command(name="costs")(reported(costs))
+
+
+def quote(
+    symbols: Tickers,
+    broker: BrokerOption = BrokerChoice.PAPER,
+    bars: BarsOption = None,
+    start: StartOption = None,
+    seed: SeedOption = 0,
+    config: ConfigOption = None,
+    i_understand_live: LiveOption = False,
+    json_output: JsonOption = False,
+) -> int:
+    """Quotes of a list of symbols, asked for in one round."""
+    arguments = paper_arguments(bars, start, seed)
+
+    async def work(session: IBAdapter) -> int:
+        found = await session.quotes(symbols)
+        missing = session.quote_errors
+        if json_output:
+            body = {name: _quote_json(one) for name, one in found.items()}
+            print_json({"quotes": body, "errors": {name: str(error) for name, error in missing.items()}})
+        else:
+            console = Console()
+            console.print(_quote_table(list(found.values())))
+            for name, error in missing.items():
+                console.print(f"[red]{name}[/]: {error}")
+        return FAILED if missing else OK
+
+    return _with(Opening(broker, config, i_understand_live, arguments), work)
+
+
+def bars(
+    symbol: Annotated[str, typer.Argument(help="Ticker.")],
+    size: Annotated[str, typer.Option("--size", help="1m 5m 15m 1h 4h 1d 1w 1M, or IB's own words.")] = "1d",
+    count: Annotated[int, typer.Option("--count", help="How many, counted back from now.")] = 20,
+    broker: BrokerOption = BrokerChoice.PAPER,
+    files: BarsOption = None,
+    start: StartOption = None,
+    seed: SeedOption = 0,
+    config: ConfigOption = None,
+    i_understand_live: LiveOption = False,
+    json_output: JsonOption = False,
+) -> int:
+    """Historical bars of a symbol."""
+    chosen = BarSize.parse(size)
+
+    async def work(session: IBAdapter) -> int:
+        found = await session.bars(symbol, chosen, count=count)
+        if json_output:
+            print_json({"symbol": symbol, "size": chosen.value, "bars": [asdict(bar) for bar in found]})
+        else:
+            Console().print(_bar_table(symbol, chosen, found))
+        return OK
+
+    return _with(Opening(broker, config, i_understand_live, paper_arguments(files, start, seed)), work)
+
+
+def account(
+    broker: BrokerOption = BrokerChoice.PAPER,
+    fresh: FreshOption = False,
+    config: ConfigOption = None,
+    i_understand_live: LiveOption = False,
+    json_output: JsonOption = False,
+) -> int:
+    """Balances, margin and P&L of every account of the session."""
+
+    async def work(session: IBAdapter) -> int:
+        summaries = [await session.account(name) for name in session.accounts()]
+        if json_output:
+            print_json({"accounts": [asdict(summary) for summary in summaries]})
+            return OK
+        table = Table(title="Account")
+        table.add_column("")
+        for summary in summaries:
+            table.add_column(summary.account, justify="right")
+        for field in ("net_liquidation", "total_cash", "settled_cash", "buying_power", "available_funds") + (
+            ("excess_liquidity", "initial_margin", "maintenance_margin", "gross_position_value")
+            + ("realized_pnl", "unrealized_pnl", "day_trades_remaining")
+        ):
+            values = [getattr(summary, field) for summary in summaries]
+            table.add_row(field.replace("_", " "), *(_shown(value) for value in values))
+        Console().print(table)
+        return OK
+
+    return _with(Opening(broker, config, i_understand_live, fresh=fresh), work)
+
+
+def positions(
+    broker: BrokerOption = BrokerChoice.PAPER,
+    config: ConfigOption = None,
+    i_understand_live: LiveOption = False,
+    json_output: JsonOption = False,
+) -> int:
+    """Open positions, foreign ones included."""
+
+    async def work(session: IBAdapter) -> int:
+        found = await session.positions()
+        if json_output:
+            print_json({"positions": [position_json(position) for position in found]})
+        elif found:
+            Console().print(position_table(found))
+        else:
+            Console().print("no positions")
+        return OK
+
+    return _with(Opening(broker, config, i_understand_live), work)
+
+
+def orders(
+    every: Annotated[bool, typer.Option("--all", help="Done orders too.")] = False,
+    broker: BrokerOption = BrokerChoice.PAPER,
+    config: ConfigOption = None,
+    i_understand_live: LiveOption = False,
+    json_output: JsonOption = False,
+) -> int:
+    """Working orders, foreign ones flagged; with --all every order of the journal and its fills."""
+
+    async def work(session: IBAdapter) -> int:
+        found = session.orders() if every else session.open_orders()
+        if json_output:
+            fills = [fill_json(fill) for fill in session.fills()] if every else []
+            print_json({"orders": [order_json(order) for order in found], "fills": fills})
+            return OK
+        table = Table(title="Orders")
+        for name in ("key", "state", "side", "quantity", "filled", "symbol", "type", "limit", "stop", "tif", "reason"):
+            table.add_column(name, overflow="fold")
+        for order in found:
+            intent = order.intent
+            table.add_row(
+                order.key + (" (foreign)" if order.foreign else ""),
+                order.state.value,
+                intent.side.value,
+                f"{intent.quantity.normalize():f}",
+                f"{order.filled.normalize():f}",
+                str(order.instrument),
+                intent.type.value,
+                _shown(intent.limit_price),
+                _shown(intent.stop_price),
+                intent.tif.value,
+                order.reason or intent.reason,
+            )
+        Console().print(table if found else "no orders")
+        return OK
+
+    return _with(Opening(broker, config, i_understand_live), work)
+
+
+def costs(
+    symbols: Tickers,
+    professional: Annotated[bool | None, typer.Option(help="How exchanges class you.")] = None,
+    commissions: Annotated[str, typer.Option("--commissions", help="USD of commissions a month.")] = "0",
+    config: ConfigOption = None,
+    json_output: JsonOption = False,
+) -> int:
+    """What market data for these symbols costs a month, and what commissions waive of it."""
+    settings = settings_for(Opening(BrokerChoice.PAPER, config))
+    chosen = settings.professional if professional is None else professional
+    found = calculate_subscription_costs(symbols, professional=chosen, monthly_commissions=Decimal(commissions))
+    if json_output:
+        print_json(asdict(found))
+        return OK
+    table = Table(title="Market data, USD a month")
+    for name in ("subscription", "price", "waived", "as of"):
+        table.add_column(name)
+    for line in found.lines:
+        table.add_row(line.name, f"{line.price:.2f}", f"{line.waived:.2f}", str(line.as_of))
+    console = Console()
+    console.print(table)
+    console.print(f"total {found.total:.2f} USD a month")
+    return OK
+
+
+def paper_arguments(bars: BarsOption, start: StartOption, seed: int) -> tuple[str, ...]:
+    """What a paper gateway is started with."""
+    arguments = [text for path in bars or () for text in ("--bars", str(path))]
+    arguments += ["--start", start] if start else []
+    arguments += ["--seed", str(seed)] if seed else []
+    return tuple(arguments)
+
+
+def _with(opening: Opening, work: Callable[[IBAdapter], Awaitable[int]]) -> int:
+    async def main() -> int:
+        async with open_broker(opening) as session:
+            return await work(session)
+
+    return run_async(main())
+
+
+def _shown(value: object) -> str:
+    return "–" if value is None else f"{value:,.2f}" if isinstance(value, Decimal) else str(value)
+
+
+def _quote_json(quote: Quote) -> dict[str, object]:
+    body = asdict(quote)
+    return {**body, "instrument": str(quote.instrument)}
+
+
+def _quote_table(found: list[Quote]) -> Table:
+    table = Table(title="Quotes")
+    for name in ("symbol", "bid", "ask", "last", "close", "volume", "data", "time"):
+        table.add_column(name, justify="left" if name in ("symbol", "data", "time") else "right")
+    for quote in found:
+        prices = [_price(value) for value in (quote.bid, quote.ask, quote.last, quote.close)]
+        volume = "–" if quote.volume is None else f"{quote.volume:,.0f}"
+        table.add_row(str(quote.instrument), *prices, volume, quote.data_type.value, f"{quote.time:%Y-%m-%d %H:%M:%S}")
+    return table
+
+
+def _bar_table(symbol: str, size: BarSize, found: list[Bar]) -> Table:
+    table = Table(title=f"{symbol}, {size.value}")
+    for name in ("start (UTC)", "open", "high", "low", "close", "volume", "complete"):
+        table.add_column(name, justify="left" if name.startswith("start") else "right")
+    for bar in found:
+        prices = [_price(value) for value in (bar.open, bar.high, bar.low, bar.close)]
+        volume = "–" if bar.volume is None else f"{bar.volume:,.0f}"
+        table.add_row(f"{bar.time:%Y-%m-%d %H:%M}", *prices, volume, "yes" if bar.complete else "no")
+    return table
+
+
+def _price(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"

@@ -1,0 +1,306 @@
+"""Commands that change something: buy, sell, cancel, flatten, kill, resume, adopt."""
+
+from __future__ import annotations
+
+from decimal import Decimal, InvalidOperation
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from ..brokers.base_broker import StopReport
+from ..brokers.domain.instrument import Instrument
+from ..brokers.domain.order import Bracket, NewOrder, Order, OrderType, Side, TimeInForce, new_key
+from ..brokers.domain.order_states import OrderState
+from ..brokers.errors import DeadlineExceeded, InvalidOrder, OrderRejected
+from ..brokers.interactive_brokers.ib_adapter import IBAdapter
+from ..brokers.smart_orders import SmartOrderPolicy
+from .boundary import FAILED, OK, print_json, reported, run_async
+from .opening import Opening, open_broker
+from .options import BarsOption, BrokerChoice, BrokerOption, ConfigOption, JsonOption, LiveOption
+from .run_report import order_json, position_json
+
+#: Real seconds that buy and sell wait for a fill before they report the order as working.
+FILL_WAIT = 3.0
+
+Quantity = Annotated[str, typer.Argument(help="Shares, a whole number above zero.")]
+Symbols = Annotated[str, typer.Argument(help="Ticker, e.g. AAPL or BRK.B.")]
+TypeOption = Annotated[OrderType | None, typer.Option("--type", help="Order type; without one: a limit at the touch.")]
+LimitOption = Annotated[str | None, typer.Option("--limit", help="Limit price.")]
+StopOption = Annotated[str | None, typer.Option("--stop", help="Stop price (STP, STP_LMT, TRAIL).")]
+TrailOption = Annotated[str | None, typer.Option("--trail", help="Trailing amount, or percent with a % sign.")]
+TifOption = Annotated[TimeInForce, typer.Option("--tif", help="Time in force.")]
+ProtectOption = Annotated[str | None, typer.Option("--protect", help="Protective stop price: makes it a bracket.")]
+TargetOption = Annotated[str | None, typer.Option("--target", help="Target price of the bracket.")]
+OutsideOption = Annotated[bool, typer.Option("--outside-rth", help="May fill in extended hours.")]
+MarketOption = Annotated[bool, typer.Option("--market", help="A plain market order, unprotected against slippage.")]
+KeyOption = Annotated[
+    str | None, typer.Option("--key", help="The order's own key: the same key is never placed twice.")
+]
+AccountOption = Annotated[str | None, typer.Option("--account", help="Account, where the session has several.")]
+
+
+def register(app: typer.Typer) -> None:
+    for name, command in (("buy", buy), ("sell", sell), ("cancel", cancel), ("flatten", flatten), ("kill", kill)):
+        app.command(name=name)(reported(command))
+    app.command(name="resume")(reported(resume))
+    app.command(name="adopt")(reported(adopt))
+
+
+def buy(
+    symbol: Symbols,
+    quantity: Quantity,
+    type: TypeOption = None,
+    limit: LimitOption = None,
+    stop: StopOption = None,
+    trail: TrailOption = None,
+    tif: TifOption = TimeInForce.DAY,
+    protect: ProtectOption = None,
+    target: TargetOption = None,
+    outside_rth: OutsideOption = False,
+    market: MarketOption = False,
+    key: KeyOption = None,
+    account: AccountOption = None,
+    broker: BrokerOption = BrokerChoice.PAPER,
+    bars: BarsOption = None,
+    config: ConfigOption = None,
+    i_understand_live: LiveOption = False,
+    json_output: JsonOption = False,
+) -> int:
+    """Buy shares. Without --type or --limit: a limit at the touch, inside a slippage cap."""
+    order = build_order(Side.BUY, symbol, quantity, type, limit, stop, trail, tif, outside_rth, key, account)
+    intent: NewOrder | Bracket = order
+    if protect is not None:
+        intent = Bracket(order, _number(protect, "--protect"), (target and _number(target, "--target")) or None)
+    elif target is not None:
+        raise InvalidOrder(f"BUY {symbol}", "--target goes with --protect", "give a protective stop too")
+    return run_async(_place(intent, market, _opening(broker, config, i_understand_live, bars), json_output))
+
+
+def sell(
+    symbol: Symbols,
+    quantity: Quantity,
+    type: TypeOption = None,
+    limit: LimitOption = None,
+    stop: StopOption = None,
+    trail: TrailOption = None,
+    tif: TifOption = TimeInForce.DAY,
+    outside_rth: OutsideOption = False,
+    market: MarketOption = False,
+    key: KeyOption = None,
+    account: AccountOption = None,
+    broker: BrokerOption = BrokerChoice.PAPER,
+    bars: BarsOption = None,
+    config: ConfigOption = None,
+    i_understand_live: LiveOption = False,
+    json_output: JsonOption = False,
+) -> int:
+    """Sell shares that this journal owns. Without --type or --limit: a limit at the touch."""
+    order = build_order(Side.SELL, symbol, quantity, type, limit, stop, trail, tif, outside_rth, key, account)
+    return run_async(_place(order, market, _opening(broker, config, i_understand_live, bars), json_output))
+
+
+def cancel(
+    key: Annotated[str, typer.Argument(help="The order's key, or `all` for every working order of this journal.")],
+    broker: BrokerOption = BrokerChoice.PAPER,
+    config: ConfigOption = None,
+    i_understand_live: LiveOption = False,
+    json_output: JsonOption = False,
+) -> int:
+    """Cancel an order. A cancel is never refused by us."""
+
+    async def work() -> int:
+        async with open_broker(_opening(broker, config, i_understand_live)) as session:
+            keys = [order.key for order in session.open_orders() if not order.foreign] if key == "all" else [key]
+            for one in keys:
+                await session.cancel(one)
+            ended = [await _settled(session, one) for one in keys]
+        _show_orders(ended, json_output)
+        return OK if all(order.is_terminal for order in ended) else FAILED
+
+    return run_async(work())
+
+
+def flatten(
+    symbol: Annotated[str | None, typer.Argument(help="One symbol; without it everything that is owned.")] = None,
+    broker: BrokerOption = BrokerChoice.PAPER,
+    config: ConfigOption = None,
+    i_understand_live: LiveOption = False,
+    json_output: JsonOption = False,
+) -> int:
+    """Cancel the working orders and close the owned position of a symbol, or of every symbol."""
+
+    async def work() -> int:
+        async with open_broker(_opening(broker, config, i_understand_live)) as session:
+            orders = await session.flatten(symbol)
+            ended = [await _settled(session, order.key) for order in orders]
+        _show_orders(ended, json_output)
+        return OK if all(order.state is OrderState.FILLED for order in ended) else FAILED
+
+    return run_async(work())
+
+
+def kill(
+    reason: Annotated[str, typer.Option("--reason", help="Kept in the journal.")] = "command line",
+    keep_positions: Annotated[bool, typer.Option("--keep-positions", help="Cancel only, close nothing.")] = False,
+    everything: Annotated[
+        bool, typer.Option("--everything", help="FOREIGN orders and positions too; asks twice.")
+    ] = False,
+    broker: BrokerOption = BrokerChoice.PAPER,
+    config: ConfigOption = None,
+    i_understand_live: LiveOption = False,
+    json_output: JsonOption = False,
+) -> int:
+    """Emergency stop: refuse new orders, cancel, close, verify. It survives restarts; `resume` lifts it."""
+    if everything:
+        typer.confirm("This also cancels orders and closes positions that agents did not open. Go on?", abort=True)
+        typer.confirm("Everything in the account will be sold. Are you sure?", abort=True)
+
+    async def work() -> int:
+        async with open_broker(_opening(broker, config, i_understand_live)) as session:
+            report = await session.emergency_stop(reason, close=not keep_positions, everything=everything)
+        _show_stop(report, json_output)
+        return FAILED if report.still_working or (report.not_flat and not keep_positions) else OK
+
+    return run_async(work())
+
+
+def resume(
+    broker: BrokerOption = BrokerChoice.PAPER,
+    config: ConfigOption = None,
+    i_understand_live: LiveOption = False,
+) -> int:
+    """Lift the emergency stop."""
+
+    async def work() -> int:
+        async with open_broker(_opening(broker, config, i_understand_live)) as session:
+            await session.resume()
+        Console().print("new orders are accepted again")
+        return OK
+
+    return run_async(work())
+
+
+def adopt(
+    symbol: Symbols,
+    broker: BrokerOption = BrokerChoice.PAPER,
+    config: ConfigOption = None,
+    i_understand_live: LiveOption = False,
+    json_output: JsonOption = False,
+) -> int:
+    """Take over the FOREIGN orders and position of a symbol, so that agents may sell and cancel them."""
+
+    async def work() -> int:
+        async with open_broker(_opening(broker, config, i_understand_live)) as session:
+            adopted = await session.adopt(symbol)
+        _show_orders(adopted, json_output)
+        return OK
+
+    return run_async(work())
+
+
+def build_order(
+    side: Side,
+    symbol: str,
+    quantity: str,
+    type: OrderType | None,
+    limit: str | None,
+    stop: str | None,
+    trail: str | None,
+    tif: TimeInForce,
+    outside_rth: bool,
+    key: str | None,
+    account: str | None,
+) -> NewOrder:
+    """The order that the options describe. Raises InvalidOrder or InvalidInstrument, naming the option."""
+
+    if type is None:
+        type = OrderType.LIMIT if limit is not None else OrderType.MARKET
+    percent = trail is not None and trail.endswith("%")
+    trailing = None if trail is None else _number(trail.removesuffix("%"), "--trail")
+    return NewOrder(
+        Instrument(symbol),
+        side,
+        _number(quantity, "quantity"),
+        type,
+        limit_price=None if limit is None else _number(limit, "--limit"),
+        stop_price=None if stop is None else _number(stop, "--stop"),
+        trail_amount=None if percent else trailing,
+        trail_percent=trailing if percent else None,
+        tif=tif,
+        outside_rth=outside_rth,
+        account=account,
+        key=key or new_key(),
+        reason="command line",
+    )
+
+
+async def _place(intent: NewOrder | Bracket, market: bool, opening: Opening, as_json: bool) -> int:
+    async with open_broker(opening) as session:
+        if isinstance(intent, NewOrder):
+            order = await session.place_smart_order(intent, SmartOrderPolicy(allow_market=market))
+        else:
+            order = await session.place(intent)
+        order = await _settled(session, order.key)
+    _show_orders([order], as_json)
+    if order.state is OrderState.REJECTED:
+        raise OrderRejected(f"order {order.key}", order.reason)
+    return OK if order.state is not OrderState.UNKNOWN else FAILED
+
+
+async def _settled(session: IBAdapter, key: str) -> Order:
+    """The order once done, or as it stands after a short wait."""
+    try:
+        return await session.wait(key, FILL_WAIT)
+    except DeadlineExceeded:
+        return session.order(key)
+
+
+def _opening(broker: BrokerChoice, config: ConfigOption, live: bool, bars: BarsOption = None) -> Opening:
+    return Opening(broker, config, live, tuple(text for path in bars or () for text in ("--bars", str(path))))
+
+
+def _number(text: str, name: str) -> Decimal:
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        raise InvalidOrder(f"{name} {text!r}", "it is not a number", "write it like 12 or 12.34") from None
+
+
+def _show_orders(orders: list[Order], as_json: bool) -> None:
+    if as_json:
+        print_json({"orders": [order_json(order) for order in orders]})
+        return
+    console = Console()
+    for order in orders:
+        intent = order.intent
+        price = f" at {order.average_price:.4f}" if order.average_price is not None else ""
+        console.print(
+            f"[bold]{order.state}[/] {intent.side} {intent.quantity.normalize():f} {order.instrument} {intent.type}"
+            f"  filled {order.filled.normalize():f}{price}  key {order.key}  {order.reason}"
+        )
+    if not orders:
+        console.print("no orders")
+
+
+def _show_stop(report: StopReport, as_json: bool) -> None:
+    if as_json:
+        print_json(
+            {
+                "at": report.at,
+                "reason": report.reason,
+                "cancelled": report.cancelled,
+                "still_working": report.still_working,
+                "closing": report.closing,
+                "not_flat": [position_json(position) for position in report.not_flat],
+                "refused_after_seconds": report.refused_after,
+            }
+        )
+        return
+    console = Console()
+    console.print(f"new orders refused after {report.refused_after * 1000:.1f} ms")
+    console.print(f"cancelled {len(report.cancelled)}, still working {len(report.still_working)}")
+    for position in report.not_flat:
+        console.print(f"[bold red]NOT FLAT[/] {position.quantity} {position.instrument} in {position.account}")
+    if not report.not_flat:
+        console.print("[bold green]verified flat[/]")
