@@ -9,6 +9,7 @@ from ..domain.instrument import Instrument, SecType
 from ..domain.order import Side, WhatIf
 from .book import WorkingOrder
 from .exchange_state import ExchangeState
+from .hours import trade_date
 from .ledger import Funds
 from .margin import Margin
 from .refusals import CASH_TEXT, MARGIN_TEXT, SHORT_TEXT, Reason, Refusal, refuse
@@ -90,7 +91,7 @@ class Credit:
         after = state.ledger.margin_with(
             ticket.account, instrument, ticket.con_id, quantity * ticket.side.sign, self._mark(ticket.con_id, price)
         )
-        commission = state.commissions.commission(instrument, ticket.side, quantity, price)
+        commission = state.commissions.commission(instrument, ticket.side, quantity, price, trade_date(state.now))
         return Effect(price, commission, funds, after)
 
     def _mark(self, con_id: int, price: Decimal) -> Decimal:

@@ -248,14 +248,13 @@ class Floor:
         order.notional += match.quantity * match.price
         order.last_fill_price = match.price
         average = order.notional / order.filled
-        total = state.commissions.commission(order.instrument, order.side, order.filled, average)
+        today = trade_date(state.now)
+        total = state.commissions.commission(order.instrument, order.side, order.filled, average, today)
         charge = max(total - order.commission, ZERO)
         order.commission += charge
         exec_id = state.take_exec_id(order)
         booking = Booking(exec_id[:-3], match.quantity * order.side.sign, match.price, charge)
-        position, realized = state.ledger.book(
-            order.ticket.account, order.instrument, order.con_id, booking, trade_date(state.now)
-        )
+        position, realized = state.ledger.book(order.ticket.account, order.instrument, order.con_id, booking, today)
         execution = self._execution(order, match, exec_id, charge, realized, liquidation)
         state.executions[booking.exec_base] = execution
         state.tell(Executed(state.now, execution))

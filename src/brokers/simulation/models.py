@@ -26,9 +26,10 @@ class TradingCalendar(Protocol):
 class CommissionSchedule(Protocol):
     """What a trade costs."""
 
-    def commission(self, instrument: Instrument, side: Side, quantity: Decimal, price: Decimal) -> Decimal:
+    def commission(self, instrument: Instrument, side: Side, quantity: Decimal, price: Decimal, on: date) -> Decimal:
         """Commission of one whole order so far, in the instrument's currency, >= 0. `quantity` and `price` are the
-        order's cumulative quantity and average price: the minimum is per order, not per fill."""
+        order's cumulative quantity and average price: the minimum is per order, not per fill. `on` is the trade
+        date."""
         ...
 
 
