@@ -126,8 +126,8 @@ class ManagedBroker(BaseBroker):
     async def flatten(self, symbol: Symbol | None = None) -> list[Order]:
         self._require_trading()
         wanted = None if symbol is None else (await self.details(symbol)).instrument.con_id
-        for order in await self.cancel_all(symbol):
-            await self.wait(order.key, self._stop_settings.close_deadline)
+        for cancelled in await self.cancel_all(symbol):
+            await self.wait(cancelled.key, self._stop_settings.close_deadline)
         closing = []
         for position in await self._owned_positions(everything=False):
             if wanted in (None, position.instrument.con_id):
@@ -279,8 +279,10 @@ class BrokerGate:
         await self._broker.freshen(order)
         self._broker.note_day_start()
 
-    def check(self, order: NewOrder, *, replaces: Order | None) -> None:
-        self._broker.risk.check(order, replaces=replaces)
+    def check(
+        self, order: NewOrder, *, replaces: Order | None, parent: NewOrder | None = None, emergency: bool = False
+    ) -> None:
+        self._broker.risk.check(order, replaces=replaces, parent=parent, emergency=emergency)
 
 
 class BrokerRiskView(RiskView):

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from ..brokers.costs import calculate_subscription_costs
 from ..brokers.domain.market_data import Bar, BarSize, Quote
+from ..brokers.errors import InvalidRequest
 from ..brokers.interactive_brokers.ib_adapter import IBAdapter
+from ..brokers.subscription_costs import calculate_subscription_costs
 from .boundary import FAILED, OK, print_json, reported, run_async
 from .opening import Opening, open_broker, settings_for
 from .options import (
@@ -29,6 +30,21 @@ from .options import (
 )
 from .run_report import fill_json, order_json, position_json, position_table
 
+#: Fields of AccountSummary that `account` shows, in this order.
+BALANCES = (
+    "net_liquidation",
+    "total_cash",
+    "settled_cash",
+    "buying_power",
+    "available_funds",
+    "excess_liquidity",
+    "initial_margin",
+    "maintenance_margin",
+    "gross_position_value",
+    "realized_pnl",
+    "unrealized_pnl",
+    "day_trades_remaining",
+)
 Tickers = Annotated[list[str], typer.Argument(help="Tickers, e.g. AAPL MSFT BRK.B.")]
 
 
@@ -112,10 +128,7 @@ def account(
         table.add_column("")
         for summary in summaries:
             table.add_column(summary.account, justify="right")
-        for field in ("net_liquidation", "total_cash", "settled_cash", "buying_power", "available_funds") + (
-            ("excess_liquidity", "initial_margin", "maintenance_margin", "gross_position_value")
-            + ("realized_pnl", "unrealized_pnl", "day_trades_remaining")
-        ):
+        for field in BALANCES:
             values = [getattr(summary, field) for summary in summaries]
             table.add_row(field.replace("_", " "), *(_shown(value) for value in values))
         Console().print(table)
@@ -188,24 +201,38 @@ def costs(
     symbols: Tickers,
     professional: Annotated[bool | None, typer.Option(help="How exchanges class you.")] = None,
     commissions: Annotated[str, typer.Option("--commissions", help="USD of commissions a month.")] = "0",
+    options: Annotated[bool, typer.Option("--options", help="Option quotes too.")] = False,
+    depth: Annotated[bool, typer.Option("--depth", help="Order books too.")] = False,
+    baseline: Annotated[str | None, typer.Option("--baseline", help="A row of the table to compare with.")] = None,
     config: ConfigOption = None,
     json_output: JsonOption = False,
 ) -> int:
     """What market data for these symbols costs a month, and what commissions waive of it."""
     settings = settings_for(Opening(BrokerChoice.PAPER, config))
     chosen = settings.professional if professional is None else professional
-    found = calculate_subscription_costs(symbols, professional=chosen, monthly_commissions=Decimal(commissions))
+    try:
+        spent = Decimal(commissions)
+    except InvalidOperation:
+        raise InvalidRequest(f"--commissions {commissions!r}", "it is not a number", "write it like 12.50") from None
+    found = calculate_subscription_costs(
+        symbols, professional=chosen, monthly_commissions=spent, options=options, depth=depth, baseline=baseline
+    )
     if json_output:
-        print_json(asdict(found))
+        print_json({**asdict(found), "monthly": found.monthly, "waived": found.waived, "saving": found.saving})
         return OK
     table = Table(title="Market data, USD a month")
-    for name in ("subscription", "price", "waived", "as of"):
+    for name in ("subscription", "count", "price", "due", "as of", "source"):
         table.add_column(name)
     for line in found.lines:
-        table.add_row(line.name, f"{line.price:.2f}", f"{line.waived:.2f}", str(line.as_of))
+        note = line.source if line.verified else f"{line.source} (unverified)"
+        table.add_row(line.name, str(line.count), f"{line.monthly:.2f}", f"{line.due:.2f}", str(line.as_of), note)
     console = Console()
     console.print(table)
-    console.print(f"total {found.total:.2f} USD a month")
+    console.print(f"total {found.monthly:.2f} USD a month, {found.waived:.2f} waived")
+    if found.saving is not None:
+        console.print(f"{found.saving:.2f} USD a month less than {found.baseline}")
+    for symbol in found.uncovered:
+        console.print(f"[yellow]no subscription in the table covers {symbol}[/]")
     return OK
 
 

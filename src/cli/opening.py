@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..brokers.errors import ConfigurationError, NotSupported
 from ..brokers.interactive_brokers.ib_adapter import IBAdapter
-from ..config.logging import ROOT, setup_logging
+from ..config.logging import LIBRARIES, ROOT, setup_logging
 from ..config.settings import Environment, Settings, load_settings
 from .gateway_process import GatewayProcess, running_gateway
 from .options import BrokerChoice
@@ -78,7 +78,8 @@ def log_to(folder: Path, settings: Settings) -> Iterator[None]:
         try:
             yield
         finally:
-            logging.getLogger(ROOT).removeHandler(handler)
+            for name in (ROOT, *LIBRARIES):
+                logging.getLogger(name).removeHandler(handler)
 
 
 def state_folder(settings: Settings) -> Path:
