@@ -9,7 +9,6 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from moondev_ibkr.brokers.errors import InvalidRequest, PacingViolation
 from moondev_ibkr.brokers.interactive_brokers.ib_pacing import (
     HISTORICAL_ROWS,

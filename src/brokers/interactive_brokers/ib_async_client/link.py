@@ -54,6 +54,9 @@ class TwsLink(Client):
         self._outgoing: Outgoing | None = None
         #: The server's own words for its time and zone, as the handshake gave them; free text, in any language.
         self.connection_time = ""
+        #: Loop time of the last bytes received; a probe is not needed while it is recent.
+        self.last_received = 0.0
+        self._now: Callable[[], float] = time.monotonic
         super().__init__(wrapper)
         self.decoder = LinkDecoder(wrapper, 0, self._on_malformed)
 
@@ -105,6 +108,7 @@ class TwsLink(Client):
         connection.on_lost = self._on_lost
         connection.on_writable = self._on_writable
         self.conn = connection
+        self._now = loop.time
         self._queue = SendQueue(connection.write, loop.time, loop.call_at, self.rate)
         self._reader = FrameReader(
             self.wrapper, self._on_message, self._on_malformed_tick, self._on_corrupt, self._max_frame
@@ -149,6 +153,10 @@ class TwsLink(Client):
         """Close the link. Waiting requests and queued messages end; the listener hears of it when it was open."""
         if self.connState != Client.DISCONNECTED:
             self._drop(LinkLost("the link", "it was closed by this side"), graceful=True)
+
+    def abandon(self, why: str) -> None:
+        """Drop a link that no longer answers: at once, unsent bytes and all. The listener hears of it."""
+        self._drop(LinkLost(f"the link to {self.host}:{self.port}", why, "it is made again by the session"))
 
     # --- sending --------------------------------------------------------------------------------------------
 
@@ -206,6 +214,7 @@ class TwsLink(Client):
 
     def _on_data(self, data: bytes) -> None:
         self._numBytesRecv += len(data)
+        self.last_received = self._now()
         if self._reader is not None:
             self._reader.feed(data)
 

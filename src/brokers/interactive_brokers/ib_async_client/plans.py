@@ -222,6 +222,12 @@ def _read_conditions(fields: Sequence[str], at: int, parts: Parts) -> int:
     return at
 
 
+def _no_increment_is_unset(fields: Sequence[str], at: int, parts: Parts) -> int:
+    # sent back in a change of the order, a zero would be read as a scale order without an increment
+    parts["o"].scalePriceIncrement = parts["o"].scalePriceIncrement or UNSET_DOUBLE
+    return at
+
+
 _ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
 
 
@@ -263,6 +269,7 @@ _PEGGED_TO_BENCHMARK = When(
 )
 _SCALE = (
     Fields("o.scaleInitLevelSize o.scaleSubsLevelSize o.scalePriceIncrement"),
+    Read(_no_increment_is_unset),
     When(
         lambda parts: 0 < parts["o"].scalePriceIncrement < UNSET_DOUBLE,
         (
