@@ -112,7 +112,7 @@ class OrderTicket:
     conditions_cancel: bool = False
     exchange: str = "SMART"
     type_text: str = ""
-    echo: Mapping[str, Any] = field(default=_NO_ECHO, compare=False, repr=False)
+    echo: Mapping[str, Any] = field(default_factory=lambda: _NO_ECHO, compare=False, repr=False)
 
     @property
     def key(self) -> tuple[int, int]:
