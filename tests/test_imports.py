@@ -27,6 +27,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "brokers.simulation",
     ),
     "brokers.simulation.paper_trading": ("brokers",),
+    "brokers.simulation.paper_port": ("brokers.order_port", "brokers.domain", "brokers.errors", "brokers.simulation"),
     "agents": (
         "brokers.base_broker",
         "brokers.smart_orders",
