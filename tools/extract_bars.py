@@ -14,6 +14,7 @@ import gzip
 import hashlib
 import io
 import json
+import sys
 from importlib import metadata
 from pathlib import Path
 
@@ -70,7 +71,7 @@ def main() -> None:
         content = extract([row for row in rows if row["Ticker"] == symbol]).encode()
         (TARGET / f"{symbol}.csv").write_bytes(content)
         digest, bars = hashlib.sha256(content).hexdigest(), len(content.splitlines()) - 1
-        print(f"{digest}  {symbol}.csv  {bars} bars, {len(content)} bytes")  # noqa: T201
+        sys.stdout.write(f"{digest}  {symbol}.csv  {bars} bars, {len(content)} bytes" + "\n")
 
 
 if __name__ == "__main__":

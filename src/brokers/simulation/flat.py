@@ -1,4 +1,4 @@
-"""A market that stands still: one price a symbol, printed again and again. For tests and for looking at order flow alone."""
+"""A market that stands still: one price a symbol, printed again and again. For tests, and to look at orders alone."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ Intraday bars start on the exchange's clock, the first of a session at its open 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Protocol
@@ -16,6 +16,7 @@ from ..domain.market_data import Bar, BarSize, BarSource
 from ..domain.sessions import TradingDay
 from .market import PriceStep
 
+TRADE_SOURCES = (BarSource.TRADES, BarSource.ADJUSTED_LAST)
 EXCHANGE_ZONE = ZoneInfo("America/New_York")
 
 
@@ -144,7 +145,13 @@ class BarBuilder:
 
     def trade(self, price: float, size: float) -> None:
         """One print; a size of 0 is a price without volume."""
-        self._touch(price, price, price)
+        if self.open is None:
+            self.open = self.low = self.high = price
+        elif price < self.low:
+            self.low = price
+        elif price > self.high:
+            self.high = price
+        self.close = price
         self._volume += size
         self._turnover += price * size
         self._count += 1
@@ -173,7 +180,7 @@ class BarBuilder:
         """The bar as it stands at `until`; None when nothing happened in it."""
         if self.open is None:
             return None
-        if self._source in (BarSource.TRADES, BarSource.ADJUSTED_LAST):
+        if self._source in TRADE_SOURCES:
             average = self._turnover / self._volume if self._volume else self.close
             return Bar(
                 label, self.open, self.high, self.low, self.close, self._volume, average, self._count, complete=complete
@@ -226,7 +233,7 @@ class LiveBar:
         current: Bar | None = None,
     ) -> None:
         self.size, self.source, self.regular_hours = size, source, regular_hours
-        self._trades = source in (BarSource.TRADES, BarSource.ADJUSTED_LAST)
+        self._trades = source in TRADE_SOURCES
         self._fill = fill or not self._trades
         self._calendar = calendar
         self._day: TradingDay | None = None
@@ -254,7 +261,7 @@ class LiveBar:
         """`feed` in plain floats."""
         bucket = self._bucket
         closed: list[Bar] = []
-        if bucket is None or not bucket.holds(moment):
+        if bucket is None or (moment >= bucket.end and not bucket.holds(moment)):
             closed = self._roll(moment)
             bucket = self._bucket
         self._now = moment
@@ -340,9 +347,3 @@ def adjust_bar(bar: Bar, factor: float, digits: int = 4) -> Bar:
     average = None if bar.average is None else bar.average * factor
     opened, high, low, closed = (round(price * factor, digits) for price in (bar.open, bar.high, bar.low, bar.close))
     return Bar(bar.time, opened, high, low, closed, bar.volume, average, bar.count, complete=bar.complete)
-
-
-def last_or_first(steps: Iterable[PriceStep], number: int, from_start: bool) -> list[PriceStep]:
-    """The first or the last `number` of `steps`, in time order (historical ticks, messages 96 to 98)."""
-    rows = list(steps)
-    return rows[:number] if from_start else rows[-number:] if number else []

@@ -16,9 +16,9 @@ from .replay import ReplayPrices
 from .synthetic import DEFAULT_SYMBOLS, SyntheticPrices
 from .tapes import WalkedPrices
 
-#: Of all stretches of 20 sessions in the shipped bars this one has the most exits by stop or target, and among those the
-#: most entries, with no level hit or missed by less than one per cent: nine entries at an AEGS score of 50 or more in all
-#: four symbols, and five stops (tools/scan_signals.py finds it; docs/shipped-bars.md lists the scores).
+#: Of all stretches of 20 sessions in the shipped bars this one has the most exits by stop or target, and among those
+#: the most entries, with no level hit or missed by less than one per cent: nine entries at an AEGS score of 50 or more,
+#: in all four symbols, and five stops (tools/scan_signals.py finds it; docs/shipped-bars.md lists the scores).
 DEFAULT_REPLAY_START = date(2008, 9, 19)
 
 
@@ -48,10 +48,10 @@ def make_prices(
 ) -> WalkedPrices:
     """The price source that the settings describe.
 
-    `kind` None means FILES when `paths` are given, else SHIPPED. `symbols` selects among the bars, or names the synthetic
-    market's stocks. `prints` per bar applies to replays, `halts` (chance a symbol and day) to the synthetic market. Raises
-    InvalidData for bad files, InvalidRequest for a start that the bars do not reach, UnknownInstrument for a symbol that
-    they lack.
+    `kind` None means FILES when `paths` are given, else SHIPPED. `symbols` selects among the bars, or names the
+    synthetic market's stocks. `prints` per bar applies to replays, `halts` (chance a symbol and day) to the synthetic
+    market. Raises InvalidData for bad files, InvalidRequest for a start that the bars do not reach, UnknownInstrument
+    for a symbol that they lack.
     """
     kind = PriceKind(kind) if kind else PriceKind.FILES if paths else PriceKind.SHIPPED
     if kind is PriceKind.SYNTHETIC:

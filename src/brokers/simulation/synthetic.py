@@ -1,7 +1,7 @@
 """A seeded, endless market that never was: geometric Brownian days with a common factor, walked like replayed bars.
 
-The past (at least 300 days before the start) and the days to come are made the same way, so a strategy that reads history
-and then trades sees one market. Levels pass through plausible prices at the start; everything is synthetic.
+The past (at least 300 days before the start) and the days to come are made the same way, so a strategy that reads
+history and then trades sees one market. Levels pass through plausible prices at the start; everything is synthetic.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from math import exp, log
 from random import Random
 
@@ -28,7 +28,7 @@ PAST_DAYS = 320
 LIVE_PRINTS = 2340  #: a print about every ten seconds of a full session
 PAST_PRINTS = 390  #: days before the start are never streamed: one print a minute is enough
 
-_REVERSION = 0.01  #: share of the distance to its level that a price gives up a day, so that years do not carry it off
+_REVERSION = 0.003  #: share of the distance to its level that a price gives up a day, so that years do not carry it off
 _SHOCK_CHANCE, _SHOCK = 0.03, 3.0  #: some days move three times as far (AEGS looks for such)
 _OVERNIGHT = 0.35  #: share of a day's variance that lies between close and open
 _COMMON = 0.6  #: correlation with the common factor

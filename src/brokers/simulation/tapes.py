@@ -2,84 +2,24 @@
 
 from __future__ import annotations
 
-import heapq
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime, timedelta
-from enum import StrEnum
-from operator import attrgetter
-from typing import Protocol
+from operator import itemgetter
 
 from ..domain.instrument import InstrumentDetails
 from ..domain.market_data import Bar, BarSize, BarSource
 from ..domain.sessions import TradingDay
 from ..errors import InvalidRequest, NoData, UnknownInstrument
 from .contracts import ContractBook
-from .history import (
-    LiveBar,
-    ScheduleRow,
-    SessionCalendar,
-    adjust_bar,
-    exchange_date,
-    group_days,
-    last_or_first,
-    merge_bars,
-    midnight,
-    schedule,
-    session_bounds,
-)
+from .history import ScheduleRow, SessionCalendar, exchange_date, schedule, session_bounds
 from .market import PriceStep
-from .walk import Grid, RawStep, SourceBar, WalkStyle, price_step, walk
+from .past import Past, Query, Tape, TickKind
+from .walk import Grid, RawStep, WalkStyle, price_step, walk
 
 _DAYS_AT_ONCE = 40  #: trading days asked of the calendar in one go while streaming
 _GIVE_UP = 4  #: so many empty stretches in a row mean that the calendar has ended
 _WALKS_KEPT = 96
-
-_step_time = attrgetter("time")
-
-
-class TickKind(StrEnum):
-    """Historical ticks (reqHistoricalTicks whatToShow)."""
-
-    TRADES = "TRADES"
-    BID_ASK = "BID_ASK"
-    MIDPOINT = "MIDPOINT"
-
-
-class Tape(Protocol):
-    """One instrument's source bars, day by day; it may know more than `now`, its reader never does."""
-
-    @property
-    def details(self) -> InstrumentDetails: ...
-
-    @property
-    def grid(self) -> Grid: ...
-
-    @property
-    def first_day(self) -> date: ...
-
-    @property
-    def last_day(self) -> date | None:
-        """None when endless."""
-        ...
-
-    def bars_on(self, day: TradingDay) -> Sequence[SourceBar]:
-        """The day's bars in time order; none when the instrument did not trade."""
-        ...
-
-    def day_before(self, day: date) -> date | None:
-        """The last day before `day` with bars."""
-        ...
-
-    def style_on(self, day: date) -> WalkStyle: ...
-
-    def adjustment(self, day: date) -> float:
-        """Adjusted over traded close of that day, 1.0 where the source has no adjusted prices."""
-        ...
-
-    def disturb(self, day: TradingDay, steps: list[RawStep]) -> list[RawStep]:
-        """The day's steps with whatever the source adds (halts)."""
-        ...
 
 
 class WalkedPrices:
@@ -99,7 +39,7 @@ class WalkedPrices:
         self._book = ContractBook(tape.details for tape in tapes)
         self._by_id = {tape.details.instrument.con_id or 0: tape for tape in tapes}
         self._walks: OrderedDict[tuple[int, date], list[RawStep]] = OrderedDict()
-        self._days: dict[tuple[int, date, BarSource, bool], Bar | None] = {}
+        self._past = Past(calendar, self._walk)
 
     @property
     def start(self) -> datetime:
@@ -124,9 +64,16 @@ class WalkedPrices:
         return self._book.all()
 
     def steps(self) -> Iterator[PriceStep]:
-        """All steps from `start` on, the symbols merged in time order; ties keep the order of the catalogue."""
+        """All steps from `start` on, a day at a time, in time order; ties keep the order of the catalogue."""
         for day in self._trading_days(exchange_date(self._start)):
-            yield from heapq.merge(*(self._day_steps(tape, day) for tape in self._tapes), key=_step_time)
+            merged = []
+            for tape in self._tapes:
+                con_id, grid = tape.details.instrument.con_id or 0, tape.grid
+                merged += [(raw[0], con_id, grid, raw) for raw in self._day_ahead(tape, day)]
+            # A stable sort merges the symbols' ordered runs faster than a heap does.
+            merged.sort(key=itemgetter(0))
+            for _, con_id, grid, raw in merged:
+                yield price_step(raw, con_id, grid)
 
     def head_timestamp(self, con_id: int) -> datetime | None:
         tape = self._tape(con_id)
@@ -156,11 +103,7 @@ class WalkedPrices:
             raise NoData(
                 f"{size.value} bars of {tape.details.instrument}", "nothing has traded yet", "ask later", code=162
             )
-        end = min(end, now + timedelta(microseconds=1))
-        bars = [
-            bar for bar in self._bars(tape, size, source, start, end, now, regular_hours) if start <= bar.time < end
-        ]
-        return self._adjusted(tape, bars, now) if source is BarSource.ADJUSTED_LAST else bars
+        return self._past.bars(Query(tape, size, source, now, regular_hours), start, end)
 
     def ticks(
         self,
@@ -177,40 +120,8 @@ class WalkedPrices:
 
         TRADES keeps the prints, BID_ASK the steps that changed the quote, MIDPOINT those that changed its middle.
         """
-        tape = self._tape(con_id)
         upto = now if end is None else min(end, now)
-        day: date | None = exchange_date(upto if start is None else start)
-        rows: list[PriceStep] = []
-        while day is not None and len(rows) < number:
-            session = self._calendar.trading_day(day)
-            found = [] if session is None else self._ticks_on(tape, session, kind, start, upto, regular_hours)
-            rows = rows + found if start is not None else found + rows
-            day = self._next_tick_day(tape, day, start, upto)
-        return last_or_first(rows, number, from_start=start is not None)
-
-    def _next_tick_day(self, tape: Tape, day: date, start: datetime | None, upto: datetime) -> date | None:
-        if start is None:
-            return tape.day_before(day)
-        following = day + timedelta(days=1)
-        return following if following <= exchange_date(upto) else None
-
-    def _ticks_on(
-        self, tape: Tape, day: TradingDay, kind: TickKind, start: datetime | None, upto: datetime, regular_hours: bool
-    ) -> list[PriceStep]:
-        opens, closes = session_bounds(day, regular_hours)
-        con_id = tape.details.instrument.con_id or 0
-        rows: list[PriceStep] = []
-        seen: object = None
-        for raw in self._walk(tape, day):
-            moment, bid, ask, bid_size, ask_size, last = raw[:6]
-            if kind is TickKind.TRADES:
-                wanted = last is not None
-            else:
-                key = (bid, ask, bid_size, ask_size) if kind is TickKind.BID_ASK else bid + ask
-                wanted, seen = key != seen, key
-            if wanted and opens <= moment <= closes and moment <= upto and (start is None or moment >= start):
-                rows.append(price_step(raw, con_id, tape.grid))
-        return rows
+        return self._past.ticks(self._tape(con_id), kind, start, upto, number, regular_hours)
 
     def _tape(self, con_id: int) -> Tape:
         tape = self._by_id.get(con_id)
@@ -233,13 +144,10 @@ class WalkedPrices:
             yield from days
             first = until + timedelta(days=1)
 
-    def _day_steps(self, tape: Tape, day: TradingDay) -> Iterator[PriceStep]:
-        con_id, grid = tape.details.instrument.con_id or 0, tape.grid
+    def _day_ahead(self, tape: Tape, day: TradingDay) -> list[RawStep]:
+        """The day's steps that are not behind the start."""
         steps = self._walk(tape, day)
-        if day.pre_open <= self._start <= day.post_close:
-            steps = self._from_start(tape, day, steps)
-        for raw in steps:
-            yield price_step(raw, con_id, grid)
+        return self._from_start(tape, day, steps) if day.pre_open <= self._start <= day.post_close else steps
 
     def _from_start(self, tape: Tape, day: TradingDay, steps: list[RawStep]) -> list[RawStep]:
         """The day's steps from `start` on; the first is at `start`, the quote in force when nothing prints there."""
@@ -293,97 +201,6 @@ class WalkedPrices:
             price = tape.bars_on(day)[-1].close
             after = _quotes(price, day.close, day.post_close, self._quiet, style, tape.grid)
         return before + steps + after
-
-    def _bars(
-        self,
-        tape: Tape,
-        size: BarSize,
-        source: BarSource,
-        start: datetime,
-        end: datetime,
-        now: datetime,
-        regular_hours: bool,
-    ) -> list[Bar]:
-        first, last = exchange_date(start), exchange_date(end)
-        if not size.is_intraday:
-            # A daily bar carries midnight UTC, which is the evening before at the exchange.
-            first, last = start.date(), min(end.date(), exchange_date(now))
-        first = max(first, tape.first_day)
-        if size in (BarSize.W1, BarSize.MONTH1):
-            return self._groups(tape, size, source, first, last, now, regular_hours)
-        bars: list[Bar] = []
-        for day in self._calendar.trading_days(first, last) if first <= last else ():
-            if size is BarSize.D1:
-                bar = self._day_bar(tape, day, source, now, regular_hours)
-                bars += [] if bar is None else [bar]
-            else:
-                bars += self._day_bars(tape, day, size, source, now, regular_hours)
-        return bars
-
-    def _groups(
-        self, tape: Tape, size: BarSize, source: BarSource, first: date, last: date, now: datetime, regular_hours: bool
-    ) -> list[Bar]:
-        """Weekly or monthly bars, each carrying its first trading day."""
-        bars: list[Bar] = []
-        day = first
-        while day <= last:
-            group = group_days(self._calendar, day, size)
-            if group:
-                parts = [self._day_bar(tape, part, source, now, regular_hours) for part in group]
-                known = [part for part in parts if part is not None]
-                complete = session_bounds(group[-1], regular_hours)[1] <= now
-                bars += [merge_bars(known, midnight(group[0].day), source, complete)] if known else []
-            if size is BarSize.W1:
-                day += timedelta(days=7 - day.weekday())
-            else:
-                day = (day.replace(day=1) + timedelta(days=31)).replace(day=1)
-        return bars
-
-    def _day_bar(
-        self, tape: Tape, day: TradingDay, source: BarSource, now: datetime, regular_hours: bool
-    ) -> Bar | None:
-        """The day's bar as it stands at `now`; finished days are remembered."""
-        opens, closes = session_bounds(day, regular_hours)
-        if opens > now:
-            return None
-        key = (tape.details.instrument.con_id or 0, day.day, source, regular_hours)
-        if closes <= now and key in self._days:
-            return self._days[key]
-        bars = self._day_bars(tape, day, BarSize.D1, source, now, regular_hours)
-        bar = bars[0] if bars else None
-        if closes <= now:
-            self._days[key] = bar
-        return bar
-
-    def _day_bars(
-        self, tape: Tape, day: TradingDay, size: BarSize, source: BarSource, now: datetime, regular_hours: bool
-    ) -> list[Bar]:
-        """The day's bars of any size, from the steps up to `now`."""
-        live = LiveBar(size, source, self._calendar, regular_hours=regular_hours)
-        price = tape.grid.float
-        bars: list[Bar] = []
-        for moment, bid, ask, _, _, last, volume, _ in self._walk(tape, day):
-            if moment > now:
-                break
-            bars += live.take(moment, price(bid), price(ask), None if last is None else price(last), volume)
-        bars += live.advance(min(now, day.post_close))
-        return bars if live.bar is None else [*bars, live.bar]
-
-    def _adjusted(self, tape: Tape, bars: list[Bar], now: datetime) -> list[Bar]:
-        """Normalised to the latest day that `now` knows, so that no later dividend shows."""
-        today = exchange_date(now)
-        session = self._calendar.trading_day(today)
-        latest = today if session is not None and tape.bars_on(session) and session.open <= now else None
-        latest = latest or tape.day_before(today)
-        if latest is None:
-            return bars
-        base = tape.adjustment(latest)
-        rows = []
-        for bar in bars:
-            day = bar.time.date() if bar.time == midnight(bar.time.date()) else exchange_date(bar.time)
-            factor = tape.adjustment(day) / base
-            rows.append(bar if factor == 1.0 else adjust_bar(bar, factor))
-        return rows
 
 
 def _quotes(price: int, start: datetime, end: datetime, number: int, style: WalkStyle, grid: Grid) -> list[RawStep]:

@@ -115,7 +115,8 @@ def walk(bar: SourceBar, style: WalkStyle, grid: Grid, *key: object) -> list[Raw
     """The bar's prints in time order, always the same for the same `key`, bar start and style."""
     rng = Random(seed_for("walk", *key, bar.start.isoformat()))
     path, anchors = _path(bar, style.prints, rng)
-    if not grid.is_uniform:
+    uniform = grid.is_uniform
+    if not uniform:
         path = [grid.snap(units) for units in path]
     sizes = _split(bar.volume, style, rng)
     times = _times(bar, style.prints, rng)
@@ -125,14 +126,14 @@ def walk(bar: SourceBar, style: WalkStyle, grid: Grid, *key: object) -> list[Raw
     steps: list[RawStep] = []
     for k, price in enumerate(path):
         dice = int(random() * 162)
-        if not grid.is_uniform:
+        if not uniform:
             tick = grid.step_at(price)
         under = below + (odd and dice & 1)
         bid, ask = price - under * tick, price + (spread - under) * tick
         bid, ask = bid if bid > low else low, ask if ask < high else high
         if bid >= ask:
             bid, ask = _make_room(price, low, high, tick)
-        if not grid.is_uniform:
+        if not uniform:
             bid = max(low, grid.snap(bid))
         size = sizes[k]
         last = price if size or k in anchors else None
