@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
@@ -122,18 +122,6 @@ class StartupSection:
     why: str = ""
 
 
-@dataclass(slots=True)
-class AccountState:
-    """What reqAccountUpdates told of one account. `values` are IB's own (key, currency) -> text; `complete` once
-    accountDownloadEnd arrived; `told_at` is market time of the last value."""
-
-    account: str
-    values: dict[tuple[str, str], str] = field(default_factory=dict)
-    portfolio: dict[int, Position] = field(default_factory=dict)
-    complete: bool = False
-    told_at: datetime | None = None
-
-
 class BarListener(Protocol):
     """Called on the loop for one live-bar subscription; must not raise."""
 
@@ -247,7 +235,13 @@ class IbTransport(OrderPort, Protocol):
         """Positions as kept current by the subscription; None while they are not known (fault Q13)."""
         ...
 
-    def account_state(self, account: str) -> AccountState | None: ...
+    def cached_summary(self, account: str) -> AccountSummary | None:
+        """What the account subscription told last; None before it told anything."""
+        ...
+
+    def exchange_rate(self, account: str, currency: str) -> Decimal | None:
+        """Base-currency units for one unit of `currency`, as told with the account; None when not told."""
+        ...
 
     async def account_summary(self) -> list[AccountSummary]: ...
 
@@ -260,7 +254,7 @@ class IbTransport(OrderPort, Protocol):
         ...
 
     def latencies(self) -> Mapping[str, Sequence[float]]:
-        """Stage -> recent durations in seconds: sent, tick, round_trip."""
+        """Stage -> recent durations in seconds: send (in the queue), round_trip."""
         ...
 
     @property

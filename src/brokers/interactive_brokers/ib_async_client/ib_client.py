@@ -1,0 +1,442 @@
+"""IbAsyncClient: TWS or IB Gateway through ib_async, as the transport that the managers use."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from ib_async.contract import Contract
+from ib_async.objects import BarDataList
+from ib_async.objects import CommissionReport as IbCommission
+from ib_async.order import Order as IbOrder
+from ib_async.order import OrderState as IbOrderState
+
+from ...domain.account import AccountSummary, PnL, Position
+from ...domain.clock import MarketClock
+from ...domain.instrument import Instrument, InstrumentDetails, PriceIncrement
+from ...domain.market_data import Bar, BarSource, DataType, Quote, Trade
+from ...domain.order import Fill, WhatIf
+from ...domain.reports import BrokerOrder, WireOrder
+from ...errors import InvalidData, InvalidInstrument, LinkError, RequestFailed
+from ...order_port import OrderListener
+from ..config.ib_config import TwsSettings
+from ..ib_transport import (
+    BarListener,
+    BarRequest,
+    LinkEventKind,
+    LinkListener,
+    LinkState,
+    MarketListener,
+    PositionListener,
+    QuoteLine,
+    ScheduledSession,
+    StartupSection,
+    SymbolMatch,
+)
+from ..ib_vocabulary import WHAT_TO_SHOW, to_decimal
+from .account_feed import AccountFeed
+from .api import TwsApi
+from .connection import Opener, open_tcp
+from .lanes import Outgoing
+from .listener import ErrorMessage, ExecutionReport, MalformedMessage, NullListener, Subject
+from .market_lines import MarketLines, read_bars, send_bars_request
+from .order_channel import OrderChannel
+from .session import Session
+from .timestamps import parse_ib_time
+from .translate import to_contract, to_details, to_increments, to_instrument
+
+logger = logging.getLogger(__name__)
+
+#: IB's code for "no security definition": an answer, "none", to a question about contracts.
+NO_CONTRACT = 200
+
+
+class IbAsyncClient(NullListener):
+    """One client id on one TWS session; fulfils IbTransport (and OrderPort with it).
+
+    `check_accounts` is called with the session's accounts before anything else is asked and may refuse them.
+    `clock` becomes market time as TWS tells it. All of it runs on one event loop.
+    """
+
+    name = "tws"
+    #: The socket refuses fractions of a share (fault O47).
+    minimum_quantity = Decimal(1)
+
+    def __init__(
+        self,
+        settings: TwsSettings | None = None,
+        *,
+        clock: MarketClock | None = None,
+        check_accounts: Callable[[tuple[str, ...]], None] = lambda _accounts: None,
+        opener: Opener = open_tcp,
+    ) -> None:
+        self._settings = settings or TwsSettings()
+        self.clock = clock or MarketClock()
+        self._check_accounts = check_accounts
+        self._api = TwsApi(self, naive_zone=self._settings.naive_zone, opener=opener)
+        self._session = Session(self._api, self._settings, self.clock, self)
+        self._market = MarketLines(self._api, self.clock, self.name, delayed_data=self._settings.delayed_data)
+        self._orders = OrderChannel(self._api, self._session)
+        self._feed = AccountFeed(self._api, self._session, self.clock)
+        self._accounts: tuple[str, ...] = ()
+        #: Order-class messages that could not be read; each one calls for a reconciliation (fault C19).
+        self.malformed_orders = 0
+
+    # Session
+
+    @property
+    def state(self) -> LinkState:
+        return self._session.state
+
+    @property
+    def sections(self) -> Sequence[StartupSection]:
+        return self._session.sections
+
+    @property
+    def farms_down(self) -> Mapping[str, str]:
+        return self._session.farms_down
+
+    @property
+    def client_id(self) -> int:
+        return self._session.settings.client_id
+
+    @property
+    def is_healthy(self) -> bool:
+        return self._session.state is LinkState.READY and self._session.is_synced
+
+    @property
+    def next_order_id(self) -> int:
+        return self._api.client._next_order_id
+
+    async def connect(self) -> None:
+        await self._session.connect()
+
+    async def disconnect(self) -> None:
+        await self._session.disconnect()
+
+    def accounts(self) -> tuple[str, ...]:
+        return self._accounts
+
+    async def market_time(self) -> datetime:
+        return await self._session.within("market time", self._session.ask_time(), self._settings.request_deadline)
+
+    def clock_offset(self) -> timedelta | None:
+        return self._session.offset
+
+    async def verify_link(self, deadline: float) -> None:
+        await self._session.verify(deadline)
+
+    def add_link_listener(self, listener: LinkListener) -> None:
+        self._session.add_listener(listener)
+
+    def add_market_listener(self, listener: MarketListener) -> None:
+        self._market.add_listener(listener)
+
+    def remove_market_listener(self, listener: MarketListener) -> None:
+        self._market.remove_listener(listener)
+
+    def add_position_listener(self, listener: PositionListener) -> None:
+        self._feed.add_listener(listener)
+
+    def latencies(self) -> Mapping[str, Sequence[float]]:
+        return {"send": self._orders.send_times, "round_trip": self._session.round_trips}
+
+    async def _answer(self, what: str, answer: Awaitable[Any], deadline: float | None = None) -> Any:
+        return await self._session.within(what, answer, deadline or self._settings.request_deadline)
+
+    # SessionOwner
+
+    def check_session(self) -> None:
+        self._check_accounts(self._accounts)
+
+    def startup_queries(self) -> dict[str, Callable[[], Awaitable[Any]]]:
+        return {
+            "positions": self._feed.ask_positions,
+            "open orders": self._api.reqAllOpenOrdersAsync,
+            "completed orders": lambda: self._api.reqCompletedOrdersAsync(False),
+            "executions": lambda: self._orders.executions(None, self._settings.section_deadline),
+            **self._feed.startup(self._accounts),
+        }
+
+    def restore_subscriptions(self) -> tuple[int, int]:
+        return self._market.restore()
+
+    def restore_silent_lines(self, since: float) -> tuple[str, ...]:
+        return self._market.restore_silent(since)
+
+    def on_session_lost(self, error: LinkError) -> None:
+        self._market.on_link_lost(error)
+        self._feed.on_link_lost(error)
+
+    def on_trust_lost(self, reason: str) -> None:
+        self._orders.on_trust_lost(reason)
+
+    def on_trust_restored(self, reason: str) -> None:
+        self._orders.on_trust_restored(reason)
+
+    # Listener: what the link tells
+
+    def on_link_up(self, server_version: int, connection_time: str, accounts: Sequence[str]) -> None:
+        self._accounts = tuple(accounts)
+        logger.info("server version %d, %d accounts", server_version, len(accounts))
+
+    def on_link_down(self, error: LinkError, not_sent: Sequence[Outgoing]) -> None:
+        self._session.on_link_down(error)
+
+    def on_error(self, error: ErrorMessage) -> None:
+        self._session.on_error(error)
+        if error.subject is Subject.STREAM:
+            self._market.on_error(error)
+        elif error.subject is Subject.ORDER_OR_ENDED:
+            self._orders.on_error(error)
+
+    def on_malformed(self, message: MalformedMessage) -> None:
+        logger.error("message %d (%s) cannot be read: %s", message.message_id, message.name, message.why)
+        if message.needs_reconcile and not message.decoded:
+            self.malformed_orders += 1
+            self._session.tell(LinkEventKind.ALARM, f"an {message.name} message could not be read: {message.why}")
+            self._orders.on_trust_restored(f"an {message.name} message could not be read")
+
+    def on_open_order(self, order_id: int, contract: Contract, order: IbOrder, state: IbOrderState) -> None:
+        self._orders.on_open_order(order_id, contract, order, state)
+
+    def on_order_status(
+        self,
+        order_id: int,
+        status: str,
+        filled: float,
+        remaining: float,
+        average_price: float,
+        permanent_id: int,
+        parent_id: int,
+        last_price: float,
+        client_id: int,
+        why_held: str,
+        market_cap_price: float,
+    ) -> None:
+        self._orders.on_status(
+            order_id,
+            status,
+            filled,
+            remaining,
+            average_price,
+            permanent_id,
+            parent_id,
+            last_price,
+            client_id,
+            why_held,
+        )
+
+    def on_execution(self, report: ExecutionReport) -> None:
+        self._orders.on_execution(report)
+
+    def on_commission(self, report: IbCommission) -> None:
+        self._orders.on_commission(report)
+
+    def on_position(self, account: str, contract: Contract, quantity: float, average_cost: float) -> None:
+        self._feed.on_position(account, contract, quantity, average_cost)
+
+    def on_positions_end(self) -> None:
+        self._feed.on_positions_end()
+
+    # OrderPort
+
+    def set_listener(self, listener: OrderListener) -> None:
+        self._orders.set_listener(listener)
+
+    async def place(self, order: WireOrder) -> None:
+        await self._orders.place(order)
+
+    async def modify(self, order: WireOrder) -> None:
+        await self._orders.modify(order)
+
+    async def cancel(self, order_id: int, perm_id: int | None = None, client_id: int | None = None) -> None:
+        await self._orders.cancel(order_id, perm_id, client_id)
+
+    async def cancel_everything(self) -> None:
+        await self._orders.cancel_everything()
+
+    async def what_if(self, order: WireOrder) -> WhatIf:
+        return await self._orders.what_if(order, self._settings.request_deadline)
+
+    async def open_orders(self) -> Sequence[BrokerOrder]:
+        return await self._orders.open_orders(self._settings.request_deadline)
+
+    async def completed_orders(self) -> Sequence[BrokerOrder]:
+        return await self._orders.completed_orders(self._settings.request_deadline)
+
+    async def executions(self, since: datetime | None = None) -> Sequence[Fill]:
+        return await self._orders.executions(since, self._settings.request_deadline)
+
+    async def positions(self) -> Sequence[Position]:
+        self._session.require("positions")
+        positions: Sequence[Position] = await self._answer("positions", self._feed.ask_positions())
+        return positions
+
+    # Reference
+
+    async def contract_details(self, instrument: Instrument) -> Sequence[InstrumentDetails]:
+        self._session.require(f"contract {instrument}")
+        request_id = self._api.client.getReqId()
+        contract = to_contract(instrument)
+        answer = self._api.wrapper.startReq(request_id, contract)
+        self._api.client.reqContractDetails(request_id, contract)
+        try:
+            rows = await self._answer(f"contract {instrument}", answer)
+        except RequestFailed as error:
+            if error.code == NO_CONTRACT:
+                return []
+            raise
+        found = []
+        for row in rows:
+            try:
+                found.append(to_details(row))
+            except (InvalidInstrument, InvalidData) as error:
+                logger.warning("a contract is left out: %s", error)
+        return found
+
+    async def market_rule(self, rule_id: int) -> tuple[PriceIncrement, ...]:
+        self._session.require(f"market rule {rule_id}")
+        return to_increments(await self._answer(f"market rule {rule_id}", self._api.reqMarketRuleAsync(rule_id)))
+
+    async def matching_symbols(self, pattern: str) -> Sequence[SymbolMatch]:
+        self._session.require(f"symbols like {pattern}")
+        request_id = self._api.client.getReqId()
+        answer = self._api.wrapper.startReq(request_id)
+        self._api.client.reqMatchingSymbols(request_id, pattern)
+        found = []
+        for row in await self._answer(f"symbols like {pattern}", answer):
+            try:
+                match = SymbolMatch(
+                    to_instrument(row.contract),
+                    getattr(row.contract, "description", ""),
+                    tuple(row.derivativeSecTypes),
+                )
+            except InvalidInstrument:
+                continue  # a kind of security that this package does not trade
+            found.append(match)
+        return found
+
+    # Quotes and streams
+
+    def subscribe_quotes(self, instrument: Instrument) -> QuoteLine:
+        return self._market.subscribe(instrument)
+
+    def unsubscribe_quotes(self, instrument: Instrument) -> None:
+        self._market.unsubscribe(instrument)
+
+    async def snapshot(self, instrument: Instrument, deadline: float) -> Quote:
+        self._session.require(f"snapshot of {instrument}")
+        return await self._market.snapshot(instrument, deadline)
+
+    def set_data_type(self, kind: DataType) -> None:
+        """Which kind of market data IB is asked for from now on; what it delivers is told with each quote."""
+        self._session.require("market data type")
+        self._market.set_data_type(kind)
+
+    def subscribe_ticks(self, instrument: Instrument, kind: str) -> int:
+        return self._market.subscribe_ticks(instrument, kind)
+
+    def subscribe_depth(self, instrument: Instrument, rows: int) -> int:
+        return self._market.subscribe_depth(instrument, rows)
+
+    def unsubscribe(self, handle: int) -> None:
+        self._market.unsubscribe_stream(handle)
+
+    # History
+
+    async def historical_bars(self, request: BarRequest) -> list[Bar]:
+        what = f"bars of {request.instrument}"
+        self._session.require(what)
+        request_id = self._api.client.getReqId()
+        bars = BarDataList()
+        bars.reqId = request_id
+        answer = self._api.wrapper.startReq(request_id, to_contract(request.instrument), container=bars)
+        send_bars_request(self._api, request_id, request)
+        try:
+            await self._answer(what, answer, self._settings.history_deadline)
+        except BaseException:
+            if self._api.client.isReady():
+                self._api.client.cancelHistoricalData(request_id)
+            raise
+        return read_bars(bars)
+
+    async def live_bars(self, request: BarRequest, listener: BarListener) -> tuple[int, list[Bar]]:
+        self._session.require(f"live bars of {request.instrument}")
+        return await self._market.live_bars(request, listener, self._settings.history_deadline)
+
+    async def head_timestamp(self, instrument: Instrument, source: BarSource, regular_hours: bool) -> datetime:
+        what = f"head timestamp of {instrument}"
+        self._session.require(what)
+        client = self._api.client
+        request_id = client.getReqId()
+        contract = to_contract(instrument)
+        answer = self._api.wrapper.startReq(request_id, contract)
+        client.reqHeadTimeStamp(request_id, contract, WHAT_TO_SHOW[source], regular_hours, 2)
+        try:
+            told: datetime = await self._answer(what, answer)
+        finally:
+            if client.isReady():
+                # TWS keeps answered ones open and stalls after about fifty
+                client.cancelHeadTimeStamp(request_id)
+        return told
+
+    async def schedule(self, instrument: Instrument, days: int, end: datetime | None) -> list[ScheduledSession]:
+        what = f"schedule of {instrument}"
+        self._session.require(what)
+        question = self._api.reqHistoricalScheduleAsync(to_contract(instrument), days, end or "", True)
+        told = await self._answer(what, question, self._settings.history_deadline)
+        found = []
+        for row in told.sessions:
+            # told as local time with a dash, which elsewhere means UTC; the zone stands beside it
+            start, close = (
+                parse_ib_time(f"{text.replace('-', ' ')} {told.timeZone}")
+                for text in (row.startDateTime, row.endDateTime)
+            )
+            day = datetime.strptime(row.refDate, "%Y%m%d").replace(tzinfo=UTC).date()
+            found.append(ScheduledSession(day, start, close))
+        return found
+
+    async def historical_ticks(
+        self, instrument: Instrument, start: datetime | None, end: datetime | None, count: int, regular_hours: bool
+    ) -> list[Trade]:
+        what = f"trades of {instrument}"
+        self._session.require(what)
+        question = self._api.reqHistoricalTicksAsync(
+            to_contract(instrument), start or "", end or "", count, "TRADES", regular_hours
+        )
+        rows = await self._answer(what, question, self._settings.history_deadline)
+        return [
+            Trade(
+                instrument,
+                row.time.astimezone(UTC),
+                row.price,
+                row.size,
+                row.exchange,
+                row.specialConditions,
+                row.tickAttribLast.pastLimit,
+                row.tickAttribLast.unreported,
+            )
+            for row in rows
+        ]
+
+    # Account
+
+    def cached_positions(self) -> list[Position] | None:
+        return self._feed.positions()
+
+    def cached_summary(self, account: str) -> AccountSummary | None:
+        return self._feed.summary(account)
+
+    def exchange_rate(self, account: str, currency: str) -> Decimal | None:
+        """Base-currency units for one unit of `currency`, as IB tells with the account; None when not told."""
+        return to_decimal(self._feed.exchange_rate(account, currency))
+
+    async def account_summary(self) -> list[AccountSummary]:
+        return await self._feed.ask_summaries(self._settings.request_deadline)
+
+    async def pnl(self, account: str, con_id: int | None = None) -> PnL:
+        return await self._feed.pnl(account, con_id, self._settings.request_deadline)

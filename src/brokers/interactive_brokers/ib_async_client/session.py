@@ -1,0 +1,416 @@
+"""The session's life: connect, sync, watch, reconnect. One state machine, one task at a time, one client id."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, Protocol, TypeVar
+
+from ...domain.clock import MarketClock
+from ...errors import (
+    BrokerError,
+    ConnectFailed,
+    DeadlineExceeded,
+    LinkError,
+    LinkLost,
+    NotConnected,
+    RequestFailed,
+)
+from ..config.ib_config import TwsSettings
+from ..ib_error_codes import ConnectionEffect, Farm, farm_name, new_port
+from ..ib_transport import LinkEvent, LinkEventKind, LinkState, StartupSection
+from .api import TwsApi
+from .listener import ErrorMessage
+
+logger = logging.getLogger(__name__)
+
+_Answer = TypeVar("_Answer")
+
+#: currentTime is told in whole seconds, so a clock within this of it is right.
+CLOCK_SLACK = timedelta(seconds=1.2)
+
+
+class SessionOwner(Protocol):
+    """What the session asks of the client that it belongs to."""
+
+    def check_session(self) -> None:
+        """Refuse the session that was just established (its accounts); may raise any BrokerError."""
+        ...
+
+    def startup_queries(self) -> dict[str, Callable[[], Awaitable[Any]]]:
+        """Section -> query; each ends when IB's end marker came."""
+        ...
+
+    def restore_subscriptions(self) -> tuple[int, int]:
+        """Ask again for every stream of the intent registry: (asked again, failed)."""
+        ...
+
+    def restore_silent_lines(self, since: float) -> tuple[str, ...]:
+        """Ask again for the quote lines that were silent since that loop time; their symbols."""
+        ...
+
+    def on_session_lost(self, error: LinkError) -> None:
+        """The socket is gone. Runs before anybody else hears of it."""
+        ...
+
+    def on_trust_lost(self, reason: str) -> None:
+        """Messages may be missed from here on (socket or broker side)."""
+        ...
+
+    def on_trust_restored(self, reason: str) -> None: ...
+
+
+@dataclass(slots=True)
+class _Section:
+    known: bool = False
+    why: str = "not asked yet"
+
+
+class Session:
+    """Keeps one TWS session alive. `random_number` gives the jitter, 0 to 1."""
+
+    def __init__(
+        self,
+        api: TwsApi,
+        settings: TwsSettings,
+        clock: MarketClock,
+        owner: SessionOwner,
+        random_number: Callable[[], float] = random.random,
+    ) -> None:
+        self._api = api
+        self.settings = settings
+        self._clock = clock
+        self._owner = owner
+        self._random = random_number
+        self.state = LinkState.DOWN
+        self.farms_down: dict[str, str] = {}
+        self._farm_since: dict[str, float] = {}
+        self._sections: dict[str, _Section] = {}
+        self._listeners: list[Callable[[LinkEvent], None]] = []
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._reconnecting: asyncio.Task[None] | None = None
+        self._connecting = False
+        self._watch: asyncio.TimerHandle | None = None
+        self._probe: asyncio.Task[Any] | None = None
+        self._wanted = False
+        self._clock_asked = 0.0
+        self._offset: timedelta | None = None
+        #: Sessions established, attempts made, probes that failed.
+        self.established = 0
+        self.attempts = 0
+        self.failed_probes = 0
+        self.round_trips: list[float] = []
+
+    # What others see
+
+    @property
+    def sections(self) -> Sequence[StartupSection]:
+        return tuple(StartupSection(name, row.known, row.why) for name, row in self._sections.items())
+
+    @property
+    def is_synced(self) -> bool:
+        """Whether every start-up query was answered to its end marker (fault C09)."""
+        return bool(self._sections) and all(row.known for row in self._sections.values())
+
+    @property
+    def is_connected(self) -> bool:
+        return self.state in (LinkState.SYNCING, LinkState.READY, LinkState.BROKER_DOWN)
+
+    @property
+    def offset(self) -> timedelta | None:
+        return self._offset
+
+    def add_listener(self, listener: Callable[[LinkEvent], None]) -> None:
+        self._listeners.append(listener)
+
+    def tell(self, kind: LinkEventKind, text: str, **details: Any) -> None:
+        event = LinkEvent(kind, self._clock.now(), text, **details)
+        level = logging.WARNING if kind in (LinkEventKind.LOST, LinkEventKind.ALARM) else logging.INFO
+        logger.log(level, "%s: %s", kind, text)
+        for listener in tuple(self._listeners):
+            listener(event)
+
+    def require(self, what: str) -> None:
+        """Raise NotConnected unless requests can be sent."""
+        if not self.is_connected:
+            raise NotConnected(what, f"the session is {self.state}", "connect first, or wait until it is back")
+
+    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        """A task of this session: ended with it, and its failure is logged."""
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._task_done)
+        return task
+
+    def _task_done(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            logger.error("task %s failed", task.get_name(), exc_info=task.exception())
+
+    # Connecting
+
+    async def connect(self) -> None:
+        """Establish the session and sync. Raises ConnectFailed; nothing is retried."""
+        if self._connecting or self.is_connected:
+            raise ConnectFailed(
+                "connecting", f"the session is already {self.state}", "disconnect first", kind="closed_early"
+            )
+        self._wanted = True
+        try:
+            await self._establish()
+        except BaseException:
+            self._wanted = False
+            self._api.client.disconnect()
+            self.state = LinkState.DOWN
+            raise
+        self.tell(LinkEventKind.UP, f"connected to {self.settings.host}:{self.settings.port}")
+
+    async def _establish(self) -> None:
+        self._connecting = True
+        self.attempts += 1
+        self.state = LinkState.CONNECTING
+        settings = self.settings
+        try:
+            await self._api.client.connectAsync(
+                settings.host, settings.port, settings.client_id, settings.handshake_deadline
+            )
+            self._owner.check_session()
+            self.state = LinkState.SYNCING
+            await self._sync()
+        finally:
+            self._connecting = False
+        if not self._api.client.isReady():
+            raise ConnectFailed("connecting", "the link ended while it was synced", kind="closed_early")
+        self.established += 1
+        self.state = LinkState.READY
+        self._schedule_watch()
+
+    async def _sync(self) -> None:
+        """Every start-up query at once, each with its deadline; what stays unanswered is unknown, not empty."""
+        queries = {"current time": self.ask_time, **self._owner.startup_queries()}
+        self._sections = {name: _Section() for name in queries}
+        await asyncio.gather(*(self._section(name, query) for name, query in queries.items()))
+        missing = [name for name, row in self._sections.items() if not row.known]
+        if missing:
+            self.tell(LinkEventKind.ALARM, f"not known yet, trading is blocked: {', '.join(missing)}")
+            self.spawn(self._retry_sections(queries), "retry-sections")
+
+    async def _section(self, name: str, query: Callable[[], Awaitable[Any]]) -> None:
+        row = self._sections[name]
+        try:
+            await self.within(f"start-up query: {name}", query(), self.settings.section_deadline)
+        except (DeadlineExceeded, RequestFailed, LinkError) as error:
+            row.known, row.why = False, str(error)
+        else:
+            row.known, row.why = True, ""
+
+    async def _retry_sections(self, queries: dict[str, Callable[[], Awaitable[Any]]]) -> None:
+        epoch = self.attempts
+        while self._wanted and epoch == self.attempts and not self.is_synced:
+            await asyncio.sleep(self.settings.section_retry)
+            unknown = [name for name, row in self._sections.items() if not row.known]
+            await asyncio.gather(*(self._section(name, queries[name]) for name in unknown))
+
+    async def within(self, what: str, answer: Awaitable[_Answer], seconds: float) -> _Answer:
+        """The answer, or DeadlineExceeded; the request's id is a tombstone then (fault H03)."""
+        try:
+            async with asyncio.timeout(seconds):
+                return await answer
+        except TimeoutError:
+            raise DeadlineExceeded(what, timedelta(seconds=seconds), "ask again") from None
+
+    async def disconnect(self) -> None:
+        """End the session for good; nothing reconnects it."""
+        self._wanted = False
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
+        self._api.client.disconnect()
+        tasks = tuple(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._reconnecting = None
+        self.state = LinkState.DOWN
+
+    # Losing and restoring
+
+    def on_link_down(self, error: LinkError) -> None:
+        """The link's end, from the listener. Starts the one reconnecting task."""
+        was = self.state
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
+        self.state = LinkState.WAITING if self._wanted else LinkState.DOWN
+        self.farms_down.clear()
+        for row in self._sections.values():
+            row.known, row.why = False, "the link was lost"
+        self._owner.on_session_lost(error)
+        if was in (LinkState.READY, LinkState.BROKER_DOWN):
+            self._owner.on_trust_lost(str(error))
+            self.tell(LinkEventKind.LOST, str(error))
+            if self._wanted and (self._reconnecting is None or self._reconnecting.done()):
+                self._reconnecting = self.spawn(self._reconnect(), "reconnect")
+
+    async def _reconnect(self) -> None:
+        """Back off with jitter on the same client id until the session is back (C07, C14)."""
+        failures = 0
+        wait = self.settings.first_wait
+        while self._wanted:
+            spread = 1 + self.settings.jitter * (2 * self._random() - 1)
+            await asyncio.sleep(wait * spread)
+            try:
+                await self._establish()
+            except ConnectFailed as error:
+                failures += 1
+                self.state = LinkState.WAITING
+                wait = min(wait * 2, self.settings.longest_wait)
+                if failures in (3, 10) or error.kind in ("version", "account"):
+                    self.tell(LinkEventKind.ALARM, f"attempt {failures} to reconnect: {error}")
+                continue
+            break
+        if not self._wanted:
+            return
+        restored, failed = self._owner.restore_subscriptions()
+        text = f"connected again after {failures} failed attempts"
+        self.tell(LinkEventKind.SUBSCRIPTIONS_RESTORED, text, restored=restored, failed=failed)
+        self._owner.on_trust_restored(text)
+        self.tell(LinkEventKind.RESTORED, text)
+
+    def on_error(self, message: ErrorMessage) -> None:
+        """What an error code says about the connection, by the table."""
+        effect = message.row.connection
+        if effect is ConnectionEffect.LINK_LOST:
+            self._broker_down(message)
+        elif effect in (ConnectionEffect.LINK_RESTORED_KEPT, ConnectionEffect.LINK_RESTORED_LOST):
+            self._broker_up(message, lost=effect is ConnectionEffect.LINK_RESTORED_LOST)
+        elif effect is ConnectionEffect.FARM_DOWN:
+            self._farm_down(message)
+        elif effect in (ConnectionEffect.FARM_UP, ConnectionEffect.FARM_IDLE):
+            self._farm_up(message)
+        elif effect is ConnectionEffect.PORT_CHANGED:
+            port = new_port(message.text)
+            if port is not None:
+                self.settings = replace(self.settings, port=port)
+            self.tell(LinkEventKind.ALARM, f"the gateway moved: {message.text}", code=message.code)
+        elif effect in (ConnectionEffect.RATE_EXCEEDED, ConnectionEffect.PROTOCOL_ERROR):
+            self.tell(LinkEventKind.ALARM, f"IB error {message.code}: {message.text}", code=message.code)
+
+    def _broker_down(self, message: ErrorMessage) -> None:
+        if self.state is not LinkState.READY:
+            return
+        self.state = LinkState.BROKER_DOWN
+        text = f"IB error {message.code}: {message.text}"
+        self._owner.on_trust_lost(text)
+        self.tell(LinkEventKind.LOST, text, code=message.code)
+
+    def _broker_up(self, message: ErrorMessage, *, lost: bool) -> None:
+        if self.state not in (LinkState.BROKER_DOWN, LinkState.READY):
+            return
+        if self.state is LinkState.READY:
+            # a 1101 or 1102 with no 1100 before it: the gap began at a moment that nobody told
+            self._owner.on_trust_lost(message.text)
+        self.state = LinkState.READY
+        text = f"IB error {message.code}: {message.text}"
+        restored, failed = self._owner.restore_subscriptions() if lost else (0, 0)
+        self.tell(
+            LinkEventKind.SUBSCRIPTIONS_RESTORED,
+            text,
+            code=message.code,
+            restored=restored,
+            failed=failed,
+            data_lost=lost,
+        )
+        self._owner.on_trust_restored(text)
+        self.tell(LinkEventKind.RESTORED, text, code=message.code)
+
+    def _farm_down(self, message: ErrorMessage) -> None:
+        name = farm_name(message.text) or f"farm of {message.code}"
+        self.farms_down[name] = message.text
+        self._farm_since.setdefault(name, asyncio.get_running_loop().time())
+        self.tell(LinkEventKind.FARM_DOWN, message.text, code=message.code, farm=name)
+
+    def _farm_up(self, message: ErrorMessage) -> None:
+        name = farm_name(message.text)
+        if self.farms_down.pop(name, None) is None:
+            return
+        since = self._farm_since.pop(name, 0.0)
+        self.tell(LinkEventKind.FARM_UP, message.text, code=message.code, farm=name)
+        if message.row.farm is Farm.MARKET_DATA:
+            # only what the farm silenced is asked again; the order channel was never touched (C03)
+            symbols = self._owner.restore_silent_lines(since)
+            if symbols:
+                self.tell(
+                    LinkEventKind.SUBSCRIPTIONS_RESTORED,
+                    message.text,
+                    restored=len(symbols),
+                    symbols=symbols,
+                    farm=name,
+                )
+
+    # Watching
+
+    def _schedule_watch(self) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+        self._watch = asyncio.get_running_loop().call_later(self.settings.watch_every, self._look)
+
+    def _look(self) -> None:
+        """Once a second: probe a silent link, and keep the market clock right."""
+        self._watch = None
+        if not self.is_connected:
+            return
+        now = asyncio.get_running_loop().time()
+        silent = now - self._api.client.last_received
+        due = silent >= self.settings.idle_before_probe or now - self._clock_asked >= self.settings.clock_every
+        if due and (self._probe is None or self._probe.done()):
+            self._probe = self.spawn(self._probe_link(self.settings.probe_deadline), "probe")
+        self._schedule_watch()
+
+    async def _probe_link(self, deadline: float) -> None:
+        try:
+            await self.within("heartbeat", self.ask_time(), deadline)
+        except DeadlineExceeded:
+            self.failed_probes += 1
+            self._api.client.abandon(f"no answer to a heartbeat within {deadline:g} s")
+        except (LinkError, RequestFailed) as error:
+            logger.debug("heartbeat: %s", error)
+
+    async def ask_time(self) -> datetime:
+        """A round trip; the market clock is set by its answer."""
+        self.require("the broker's time")
+        loop = asyncio.get_running_loop()
+        asked = self._clock_asked = loop.time()
+        told: datetime = await self._api.reqCurrentTimeAsync()
+        self.round_trips.append(loop.time() - asked)
+        del self.round_trips[:-1000]
+        self._set_clock(told)
+        return told
+
+    def _set_clock(self, told: datetime) -> None:
+        # told in whole seconds: the true time lies within the second that begins with it
+        apart = told + timedelta(seconds=0.5) - self._clock.now()
+        if self._offset is None or abs(apart) > CLOCK_SLACK or self._clock.rate != 1.0:
+            self._clock.tell(told)
+        self._offset = self._clock.offset()
+
+    async def verify(self, deadline: float) -> None:
+        """Prove that the link carries bytes, unless it did within the last second (C10); else it is dropped."""
+        self.require("an order")
+        now = asyncio.get_running_loop().time()
+        if now - self._api.client.last_received <= self.settings.silent_before_order:
+            return
+        try:
+            await self.within("probe before an order", self.ask_time(), deadline)
+        except DeadlineExceeded:
+            self.failed_probes += 1
+            self._api.client.abandon(f"no answer to a probe within {deadline:g} s")
+            raise
+        except LinkLost:
+            raise
+        except BrokerError as error:
+            raise LinkLost("probe before an order", str(error)) from error
