@@ -173,8 +173,11 @@ def _would_meet(c: OrderContext, other: Order) -> bool:
     if buyer.limit_price is not None and seller.limit_price is not None:
         return buyer.limit_price >= seller.limit_price
     limit = buyer.limit_price or seller.limit_price
-    if limit is None or c.touch is None:
+    if limit is None:
         return True
+    if c.touch is None:
+        # Nobody can tell: an entry waits, an exit is not trapped.
+        return c.occasion.opens
     bid, ask = c.touch
     return limit >= bid if buyer.limit_price is not None else limit <= ask
 

@@ -57,7 +57,7 @@ RULES: tuple[Rule, ...] = (
     Rule("stop_side", market.stop_side, EVERY, "a stop may not trigger at once"),
     Rule("collar", market.collar, EVERY, "prices stay near the quote"),
     Rule("duplicate", market.duplicate, NEW_ENTRY, "no identical order within seconds"),
-    Rule("self_cross", market.self_cross, EVERY, "no trade with our own orders"),
+    Rule("self_cross", market.self_cross, EVERY, "no trade with our own orders", emergency=False),
     Rule("open_orders_per_side", market.open_orders_per_side, ADDING, "working orders of one contract and side"),
     Rule("orders_per_minute", market.orders_per_minute, BUT_EXIT, "orders and changes in 60 seconds"),
     Rule("orders_per_day", market.orders_per_day, BUT_EXIT, "orders and changes since 00:00 ET"),
