@@ -9,6 +9,7 @@ import typer
 from ..agents.trading.aegs_score import ScoreKind
 from . import market_commands, order_commands
 from .boundary import reported, run_async
+from .doctor import doctor
 from .gateway_command import gateway
 from .opening import Opening
 from .options import (
@@ -53,6 +54,7 @@ def run(
 
 
 app.command(name="gateway")(reported(gateway))
+app.command(name="doctor")(reported(doctor))
 market_commands.register(app)
 order_commands.register(app)
 
