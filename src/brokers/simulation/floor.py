@@ -322,6 +322,8 @@ class Floor:
                 self._reduce(other, quantity, order)
         for child in self._state.book.children(order):
             self.release_child(child, order)
+        if self._state.book.conditional:
+            self.recheck_conditions()
 
     def _reduce(self, other: WorkingOrder, quantity: Decimal, order: WorkingOrder) -> None:
         """Take the filled share off another order of the group, in whole units."""
