@@ -254,7 +254,7 @@ def test_short_messages_decode_as_in_ib_async(message_id: int) -> None:
 
 @pytest.mark.parametrize("message_id", sorted(SHORT_MESSAGES))
 def test_c18_a_field_too_many_is_reported_and_the_rest_still_read(message_id: int) -> None:
-    raw, ours, malformed = decode_both([*short(message_id), "extra"], 178)
+    _, ours, malformed = decode_both([*short(message_id), "extra"], 178)
     whole = decode_both(short(message_id), 178)[1]
     assert [(name, plain(args)) for name, args in ours.calls] == [(name, plain(args)) for name, args in whole.calls]
     (report,) = malformed

@@ -86,6 +86,7 @@ class FrameReader:
         """
         wrapper = self._wrapper
         size, position, messages = len(data), 0, 0
+        self._need = 4
         by_request, pending, now = wrapper.reqId2Ticker, wrapper.pendingTickers, wrapper.lastTime
         no_price, no_size = wrapper.defaultEmptyPrice, wrapper.defaultEmptySize
         handlers = self._tick_handlers
