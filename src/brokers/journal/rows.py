@@ -14,7 +14,7 @@ from ..domain.reports import CommissionReport
 
 @dataclass(frozen=True, slots=True)
 class IntentRow:
-    """One order message to be sent. `root` is the bracket's key (its own for a single order), `leg` its number there."""
+    """One order message to be sent. `root` is the bracket's key (its own if single), `leg` its number there."""
 
     intent: NewOrder
     account: str
@@ -27,7 +27,7 @@ class IntentRow:
 class OrderRow:
     """An order as it stood when written. `pending` is a change that was sent and not answered yet.
 
-    `request` is the intent as first asked for; None in rows that go in.
+    `request` is the intent as first asked for and `account` the one it was meant for; not set in rows that go in.
     """
 
     intent: NewOrder
@@ -43,6 +43,7 @@ class OrderRow:
     created_at: datetime | None = None
     updated_at: datetime | None = None
     request: NewOrder | None = None
+    account: str = ""
     changed: int = 0
 
 

@@ -10,44 +10,35 @@ from pathlib import Path
 from typing import Any
 
 from ..domain.instrument import Instrument
-from ..domain.order import Fill, NewOrder, exec_base_id, exec_revision
-from ..domain.order_states import TERMINAL, OrderState
-from ..domain.reports import CommissionReport
+from ..domain.order import Fill, NewOrder
 from ..errors import ConfigurationError, DoorFenced, JournalLocked, TradingHalted
 from ..risk_view import DayStart
 from .chain import first_break
 from .codec import (
     decimal_text,
-    fill_data,
     fill_from,
-    instrument_data,
     instrument_from,
     instrument_key,
+    moment_text,
     order_data,
-    order_from,
     to_json,
 )
 from .database import MEMORY, Database, Transaction
 from .leases import ClientIds, ClientLease
 from .rows import ChainBreak, DoorLease, ForeignPosition, IntentRow, Observed, OrderRow
-
-_TERMINAL = ", ".join(f"'{state.value}'" for state in sorted(TERMINAL))
-
-_INSERT_ORDER = f"""
-    INSERT INTO orders (key, state, intent, pending, order_id, client_id, perm_ids, parent_key, leg, reason,
-        cancel_asked, created_at, updated_at, changed)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-    ON CONFLICT (key) DO UPDATE SET state = excluded.state, intent = excluded.intent, pending = excluded.pending,
-        order_id = excluded.order_id, client_id = excluded.client_id, perm_ids = excluded.perm_ids,
-        reason = excluded.reason, cancel_asked = excluded.cancel_asked, updated_at = excluded.updated_at,
-        changed = excluded.changed
-    WHERE orders.state NOT IN ({_TERMINAL}) OR excluded.state IN ({_TERMINAL})
-"""
-
-_ORDER_COLUMNS = """
-    o.key, o.state, o.intent, o.pending, o.order_id, o.client_id, o.perm_ids, o.parent_key, o.leg, o.reason,
-    o.cancel_asked, o.created_at, o.updated_at, o.changed, i.request
-"""
+from .tables import (
+    ORDER_COLUMNS,
+    insert_intent,
+    maybe_decimal,
+    move_holding,
+    order_row,
+    reserve,
+    set_door,
+    set_foreign,
+    write_commission,
+    write_fill,
+    write_order,
+)
 
 
 def _utc_now() -> datetime:
@@ -87,7 +78,7 @@ class Journal:
     ) -> tuple[int, ...] | None:
         """Make intents durable, all or none, and reserve their order ids (ascending, one each).
 
-        `floor` is the lowest id that the broker would accept. `allow_halted` is for closing orders of an emergency stop.
+        `floor` is the lowest id that the broker would accept. `allow_halted` is for the closes of an emergency stop.
         Answers None, with nothing written, when a key is already in the journal.
         Raises TradingHalted, DoorFenced, JournalError.
         """
@@ -97,9 +88,9 @@ class Journal:
             keys = [row.intent.key for row in rows]
             if change.execute(f"SELECT 1 FROM intents WHERE key IN ({marks}) LIMIT 1", keys).fetchone():
                 return None
-            first = self._reserve(change, client_id, floor, len(rows))
+            first = reserve(change, client_id, floor, len(rows))
             for order_id, row in enumerate(rows, first):
-                self._insert_intent(change, row, client_id, order_id, lease)
+                insert_intent(change, row, client_id, order_id, lease)
         return tuple(range(first, first + len(rows)))
 
     def _check_may_write(self, change: Transaction, lease: DoorLease, allow_halted: bool) -> None:
@@ -112,44 +103,6 @@ class Journal:
                 "place it through that door; nothing was sent",
             )
 
-    @staticmethod
-    def _reserve(change: Transaction, client_id: int, floor: int, count: int) -> int:
-        row = change.execute("SELECT next_id FROM order_ids WHERE client_id = ?", (client_id,)).fetchone()
-        first = max(floor, row[0] if row else 1)
-        change.execute(
-            "INSERT INTO order_ids VALUES (?, ?) ON CONFLICT (client_id) DO UPDATE SET next_id = excluded.next_id",
-            (client_id, first + count),
-        )
-        return first
-
-    @staticmethod
-    def _insert_intent(change: Transaction, row: IntentRow, client_id: int, order_id: int, lease: DoorLease) -> None:
-        key = row.intent.key
-        request = to_json(order_data(row.intent))
-        body = (
-            f'{{"account":{to_json(row.account)},"client_id":{client_id},"door":"{lease.door}","epoch":{lease.epoch},'
-            f'"leg":{row.leg},"order_id":{order_id},"request":{request},"root":"{row.root}"}}'
-        )
-        seq = change.append("INTENT", key, body)
-        change.execute(
-            "INSERT INTO intents VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                key,
-                row.root,
-                row.leg,
-                row.parent_key,
-                row.account,
-                client_id,
-                order_id,
-                lease.door,
-                lease.epoch,
-                request,
-                change.now,
-            ),
-        )
-        values = (request, None, order_id, client_id, "[]", row.parent_key, row.leg, "", 0, change.now, change.now, seq)
-        change.execute(_INSERT_ORDER, (key, OrderState.INTENT.value, *values))
-
     def record_change(self, key: str, changed: NewOrder, *, lease: DoorLease) -> None:
         """Make a modify durable before it is sent. Raises TradingHalted, DoorFenced, JournalError."""
         with self.database.transaction("recording a change") as change:
@@ -161,7 +114,7 @@ class Journal:
     def reserve_order_ids(self, client_id: int, floor: int, count: int = 1) -> int:
         """The first of `count` order ids that no order of this client ever had, not below `floor` (fault C11)."""
         with self.database.transaction("reserving order ids") as change:
-            return self._reserve(change, client_id, floor, count)
+            return reserve(change, client_id, floor, count)
 
     def load_orders(self, since: int = 0) -> list[OrderRow]:
         """Orders changed after event number `since`, oldest first."""
@@ -171,9 +124,17 @@ class Journal:
         rows = self._orders("WHERE o.key = ?", (key,))
         return rows[0] if rows else None
 
+    def sent_times(self, since: datetime) -> list[datetime]:
+        """Moments at or after `since` at which an order or a change was recorded, ascending."""
+        rows = self.database.query(
+            "SELECT time FROM events WHERE kind IN ('INTENT', 'MODIFY') AND time >= ? ORDER BY time",
+            (moment_text(since),),
+        )
+        return [datetime.fromisoformat(row[0]) for row in rows]
+
     def _orders(self, where: str, parameters: tuple[Any, ...]) -> list[OrderRow]:
-        sql = f"SELECT {_ORDER_COLUMNS} FROM orders o JOIN intents i ON i.key = o.key {where}"
-        return [_order_row(row) for row in self.database.query(sql, parameters)]
+        sql = f"SELECT {ORDER_COLUMNS} FROM orders o JOIN intents i ON i.key = o.key {where}"
+        return [order_row(row) for row in self.database.query(sql, parameters)]
 
     # What the broker told
 
@@ -187,80 +148,11 @@ class Journal:
             for kind, key, body in observed.notes:
                 change.append(kind, key, body)
             for key, order in observed.orders.items():
-                self._write_order(change, key, order)
+                write_order(change, key, order)
             for fill in observed.fills:
-                self._write_fill(change, fill)
+                write_fill(change, fill)
             for report in observed.commissions:
-                self._write_commission(change, report)
-
-    @staticmethod
-    def _write_order(change: Transaction, key: str, row: OrderRow) -> None:
-        created = row.created_at.isoformat() if row.created_at else change.now
-        updated = row.updated_at.isoformat() if row.updated_at else change.now
-        change.execute(
-            _INSERT_ORDER,
-            (
-                key,
-                row.state.value,
-                to_json(order_data(row.intent)),
-                to_json(order_data(row.pending)) if row.pending else None,
-                row.order_id,
-                row.client_id,
-                to_json(list(row.perm_ids)),
-                row.parent_key,
-                row.leg,
-                row.reason,
-                int(row.cancel_asked),
-                created,
-                updated,
-                change.seq,
-            ),
-        )
-
-    def _write_fill(self, change: Transaction, fill: Fill) -> None:
-        base, revision = exec_base_id(fill.exec_id), exec_revision(fill.exec_id)
-        old = change.execute(
-            "SELECT revision, signed_quantity, order_key FROM executions WHERE base_id = ?", (base,)
-        ).fetchone()
-        if old is not None and old[0] >= revision:
-            return
-        text = to_json(fill_data(fill))
-        signed = fill.quantity * fill.side.sign
-        where = instrument_key(fill.instrument)
-        change.append("FILL" if old is None else "CORRECTION", fill.order_key or "", text)
-        change.execute(
-            "INSERT OR REPLACE INTO executions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                base,
-                fill.exec_id,
-                revision,
-                fill.order_key,
-                fill.account,
-                where,
-                decimal_text(signed),
-                decimal_text(fill.price),
-                fill.time.astimezone(UTC).isoformat(),
-                text,
-            ),
-        )
-        if fill.order_key is not None:
-            before = Decimal(old[1]) if old is not None and old[2] is not None else Decimal(0)
-            _move_holding(change, fill.account, where, signed - before)
-
-    @staticmethod
-    def _write_commission(change: Transaction, report: CommissionReport) -> None:
-        base, revision = exec_base_id(report.exec_id), exec_revision(report.exec_id)
-        old = change.execute("SELECT revision FROM commissions WHERE base_id = ?", (base,)).fetchone()
-        if old is not None and old[0] > revision:
-            return
-        amount = decimal_text(report.commission)
-        realized = None if report.realized_pnl is None else decimal_text(report.realized_pnl)
-        body = {"exec_id": report.exec_id, "commission": amount, "currency": report.currency, "realized_pnl": realized}
-        change.append("COMMISSION", "", to_json(body))
-        change.execute(
-            "INSERT OR REPLACE INTO commissions VALUES (?, ?, ?, ?, ?)",
-            (base, revision, amount, report.currency, realized),
-        )
+                write_commission(change, report)
 
     def load_fills(self, order_key: str | None = None) -> list[Fill]:
         """Executions with their commissions, oldest first; of one order when `order_key` is given, foreign ones too
@@ -272,7 +164,7 @@ class Journal:
             parameters,
         )
         return [
-            fill_from(text, _maybe_decimal(amount), currency, _maybe_decimal(realized))
+            fill_from(text, maybe_decimal(amount), currency, maybe_decimal(realized))
             for text, amount, currency, realized in rows
         ]
 
@@ -301,7 +193,7 @@ class Journal:
     def set_foreign_positions(self, rows: Iterable[ForeignPosition]) -> None:
         with self.database.transaction("recording foreign positions", durable=False) as change:
             for row in rows:
-                _set_foreign(change, row)
+                set_foreign(change, row)
 
     def adopt(self, position: ForeignPosition | None, orders: Iterable[tuple[IntentRow, OrderRow]], door: str) -> None:
         """Take over a foreign position and foreign orders, durably and in one transaction."""
@@ -310,13 +202,13 @@ class Journal:
                 key = instrument_key(position.instrument)
                 body = {"account": position.account, "instrument_key": key, "quantity": decimal_text(position.quantity)}
                 change.append("ADOPT", "", to_json(body))
-                _move_holding(change, position.account, key, position.quantity)
-                _set_foreign(change, ForeignPosition(position.account, position.instrument, Decimal(0)))
+                move_holding(change, position.account, key, position.quantity)
+                set_foreign(change, ForeignPosition(position.account, position.instrument, Decimal(0)))
             for intent, order in orders:
                 lease = DoorLease(door, change.epoch)
-                client_id, order_id = order.client_id or 0, order.order_id or 0
-                self._insert_intent(change, intent, client_id, order_id, lease)
-                self._write_order(change, intent.intent.key, order)
+                # Its order id is not ours: number 0 keeps it out of the index of ids that this journal gave out.
+                insert_intent(change, intent, order.client_id or 0, 0, lease)
+                write_order(change, intent.intent.key, order)
 
     # Kill switch, doors, blocks, day starts
 
@@ -347,7 +239,7 @@ class Journal:
         """The lease of `door`: granted when none is live or it is live already. Raises DoorFenced otherwise."""
         with self.database.transaction("claiming a door") as change:
             if change.door is None:
-                return _set_door(change, door)
+                return set_door(change, door)
             if change.door != door:
                 raise DoorFenced(
                     f"door {door}", f"door {change.door} writes to this journal", "use that door, or switch doors"
@@ -357,7 +249,7 @@ class Journal:
     def switch_door(self, door: str) -> DoorLease:
         """Fence every other door: from here on only intents under the epoch answered are accepted (promise Q18)."""
         with self.database.transaction("switching doors") as change:
-            return _set_door(change, door)
+            return set_door(change, door)
 
     def block(self, instrument: Instrument, reason: str) -> None:
         """Block new exposure in one instrument, over restarts, until `resume`."""
@@ -368,29 +260,27 @@ class Journal:
 
     def blocks(self) -> dict[str, str]:
         """Instrument key -> reason."""
-        return {key: reason for key, reason in self.database.query("SELECT instrument_key, reason FROM blocks")}
+        return dict(self.database.query("SELECT instrument_key, reason FROM blocks"))
 
-    def day_start(self, account: str) -> DayStart | None:
-        """The latest loss day recorded for the account."""
+    def day_start(self, account: str, day: date) -> DayStart | None:
+        """How the loss day began; None while nothing was recorded."""
         rows = self.database.query(
-            "SELECT day, net_liquidation, transfers, currency FROM day_starts WHERE account = ? ORDER BY day DESC LIMIT 1",
-            (account,),
+            "SELECT net_liquidation, transfers, currency FROM day_starts WHERE account = ? AND day = ?",
+            (account, day.isoformat()),
         )
-        if not rows:
-            return None
-        day, value, transfers, currency = rows[0]
-        return DayStart(date.fromisoformat(day), Decimal(value), Decimal(transfers), currency)
+        return DayStart(day, Decimal(rows[0][0]), Decimal(rows[0][1]), rows[0][2]) if rows else None
 
-    def set_day_start(self, account: str, start: DayStart) -> DayStart:
+    def set_day_start(self, account: str, day: date, net_liquidation: Decimal, currency: str = "USD") -> DayStart:
         """Record how a day began; the first writer of a day wins, and what stands is answered."""
         with self.database.transaction("recording a day's start") as change:
-            values = (decimal_text(start.net_liquidation), decimal_text(start.transfers), start.currency)
+            value = decimal_text(net_liquidation)
             added = change.execute(
-                "INSERT OR IGNORE INTO day_starts VALUES (?, ?, ?, ?, ?)", (account, start.day.isoformat(), *values)
+                "INSERT OR IGNORE INTO day_starts VALUES (?, ?, ?, '0', ?)", (account, day.isoformat(), value, currency)
             ).rowcount
             if added:
-                change.append("DAY_START", "", to_json({"account": account, "day": start.day.isoformat(), "v": values}))
-        return self.day_start(account) or start
+                body = {"account": account, "currency": currency, "day": day.isoformat(), "net_liquidation": value}
+                change.append("DAY_START", "", to_json(body))
+        return self.day_start(account, day) or DayStart(day, net_liquidation, currency=currency)
 
     def add_transfer(self, account: str, day: date, amount: Decimal) -> None:
         """Count money paid in (positive) or out since the day's start, in the day start's currency."""
@@ -406,7 +296,7 @@ class Journal:
     # Client ids
 
     def lease_client_id(self, first: int, count: int = 32) -> ClientLease:
-        """The lowest free client id from `first` on; a restart gets its own again. Raises JournalLocked when none is."""
+        """The lowest free client id from `first` on; a restart gets its own again. Raises JournalLocked for none."""
         for client_id in range(first, first + count):
             lease = self._client_ids.take(client_id)
             if lease is not None:
@@ -429,54 +319,3 @@ class Journal:
 
     def event_count(self) -> int:
         return int(self.database.query("SELECT head_seq FROM state WHERE id = 1")[0][0])
-
-
-def _maybe_decimal(text: str | None) -> Decimal | None:
-    return None if text is None else Decimal(text)
-
-
-def _order_row(row: tuple[Any, ...]) -> OrderRow:
-    _key, state, intent, pending, order_id, client_id, perms, parent, leg, reason, asked, created, updated = row[:13]
-    return OrderRow(
-        intent=order_from(intent),
-        state=OrderState(state),
-        order_id=order_id,
-        client_id=client_id,
-        perm_ids=tuple(json.loads(perms)),
-        pending=order_from(pending) if pending else None,
-        parent_key=parent,
-        leg=leg,
-        reason=reason,
-        cancel_asked=bool(asked),
-        created_at=datetime.fromisoformat(created),
-        updated_at=datetime.fromisoformat(updated),
-        changed=row[13],
-        request=order_from(row[14]),
-    )
-
-
-def _move_holding(change: Transaction, account: str, key: str, by: Decimal) -> None:
-    where = (account, key)
-    row = change.execute("SELECT quantity FROM holdings WHERE account = ? AND instrument_key = ?", where).fetchone()
-    total = decimal_text((Decimal(row[0]) if row else Decimal(0)) + by)
-    change.execute(
-        "INSERT INTO holdings VALUES (?, ?, ?)"
-        " ON CONFLICT (account, instrument_key) DO UPDATE SET quantity = excluded.quantity",
-        (*where, total),
-    )
-
-
-def _set_foreign(change: Transaction, row: ForeignPosition) -> None:
-    key, quantity = instrument_key(row.instrument), decimal_text(row.quantity)
-    change.append("FOREIGN", "", to_json({"account": row.account, "instrument_key": key, "quantity": quantity}))
-    change.execute(
-        "INSERT OR REPLACE INTO foreign_positions VALUES (?, ?, ?, ?)",
-        (row.account, key, to_json(instrument_data(row.instrument)), quantity),
-    )
-
-
-def _set_door(change: Transaction, door: str) -> DoorLease:
-    lease = DoorLease(door, change.epoch + 1)
-    change.append("DOOR", "", to_json({"door": door, "epoch": lease.epoch}))
-    change.execute("UPDATE state SET door = ?, epoch = ? WHERE id = 1", (door, lease.epoch))
-    return lease

@@ -1,7 +1,9 @@
 """The life cycle of orders, the same for every broker."""
 
+from .changing import CancelOutcome
 from .contracts import DetailsLookup, OrderSettings, RiskGate
 from .events import EventStream
-from .manager import CancelOutcome, OrderManager
+from .latency import Stage
+from .manager import OrderManager
 
-__all__ = ["CancelOutcome", "DetailsLookup", "EventStream", "OrderManager", "OrderSettings", "RiskGate"]
+__all__ = ["CancelOutcome", "DetailsLookup", "EventStream", "OrderManager", "OrderSettings", "RiskGate", "Stage"]

@@ -1,0 +1,193 @@
+"""Rows of the journal's tables: how each is written, and how an order is read back."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from ..domain.order import Fill, exec_base_id, exec_revision
+from ..domain.order_states import TERMINAL, OrderState
+from ..domain.reports import CommissionReport
+from .codec import decimal_text, fill_data, instrument_data, instrument_key, order_data, order_from, to_json
+from .database import Transaction
+from .rows import DoorLease, ForeignPosition, IntentRow, OrderRow
+
+_TERMINAL = ", ".join(f"'{state.value}'" for state in sorted(TERMINAL))
+
+INSERT_ORDER = f"""
+    INSERT INTO orders (key, state, intent, pending, order_id, client_id, perm_ids, parent_key, leg, reason,
+        cancel_asked, created_at, updated_at, changed)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (key) DO UPDATE SET state = excluded.state, intent = excluded.intent, pending = excluded.pending,
+        order_id = excluded.order_id, client_id = excluded.client_id, perm_ids = excluded.perm_ids,
+        reason = excluded.reason, cancel_asked = excluded.cancel_asked, updated_at = excluded.updated_at,
+        changed = excluded.changed
+    WHERE orders.state NOT IN ({_TERMINAL}) OR excluded.state IN ({_TERMINAL})
+"""
+
+ORDER_COLUMNS = """
+    o.key, o.state, o.intent, o.pending, o.order_id, o.client_id, o.perm_ids, o.parent_key, o.leg, o.reason,
+    o.cancel_asked, o.created_at, o.updated_at, o.changed, i.request, i.account
+"""
+
+
+def reserve(change: Transaction, client_id: int, floor: int, count: int) -> int:
+    row = change.execute("SELECT next_id FROM order_ids WHERE client_id = ?", (client_id,)).fetchone()
+    first = max(floor, row[0] if row else 1)
+    change.execute(
+        "INSERT INTO order_ids VALUES (?, ?) ON CONFLICT (client_id) DO UPDATE SET next_id = excluded.next_id",
+        (client_id, first + count),
+    )
+    return first
+
+
+def insert_intent(change: Transaction, row: IntentRow, client_id: int, order_id: int, lease: DoorLease) -> None:
+    key = row.intent.key
+    request = to_json(order_data(row.intent))
+    body = (
+        f'{{"account":{to_json(row.account)},"client_id":{client_id},"door":"{lease.door}","epoch":{lease.epoch},'
+        f'"leg":{row.leg},"order_id":{order_id},"request":{request},"root":"{row.root}"}}'
+    )
+    seq = change.append("INTENT", key, body)
+    change.execute(
+        "INSERT INTO intents VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            key,
+            row.root,
+            row.leg,
+            row.parent_key,
+            row.account,
+            client_id,
+            order_id,
+            lease.door,
+            lease.epoch,
+            request,
+            change.now,
+        ),
+    )
+    values = (request, None, order_id, client_id, "[]", row.parent_key, row.leg, "", 0, change.now, change.now, seq)
+    change.execute(INSERT_ORDER, (key, OrderState.INTENT.value, *values))
+
+
+def write_order(change: Transaction, key: str, row: OrderRow) -> None:
+    created = row.created_at.isoformat() if row.created_at else change.now
+    updated = row.updated_at.isoformat() if row.updated_at else change.now
+    change.execute(
+        INSERT_ORDER,
+        (
+            key,
+            row.state.value,
+            to_json(order_data(row.intent)),
+            to_json(order_data(row.pending)) if row.pending else None,
+            row.order_id,
+            row.client_id,
+            to_json(list(row.perm_ids)),
+            row.parent_key,
+            row.leg,
+            row.reason,
+            int(row.cancel_asked),
+            created,
+            updated,
+            change.seq,
+        ),
+    )
+
+
+def write_fill(change: Transaction, fill: Fill) -> None:
+    base, revision = exec_base_id(fill.exec_id), exec_revision(fill.exec_id)
+    old = change.execute(
+        "SELECT revision, signed_quantity, order_key FROM executions WHERE base_id = ?", (base,)
+    ).fetchone()
+    if old is not None and old[0] >= revision:
+        return
+    text = to_json(fill_data(fill))
+    signed = fill.quantity * fill.side.sign
+    where = instrument_key(fill.instrument)
+    change.append("FILL" if old is None else "CORRECTION", fill.order_key or "", text)
+    change.execute(
+        "INSERT OR REPLACE INTO executions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            base,
+            fill.exec_id,
+            revision,
+            fill.order_key,
+            fill.account,
+            where,
+            decimal_text(signed),
+            decimal_text(fill.price),
+            fill.time.astimezone(UTC).isoformat(),
+            text,
+        ),
+    )
+    if fill.order_key is not None:
+        before = Decimal(old[1]) if old is not None and old[2] is not None else Decimal(0)
+        move_holding(change, fill.account, where, signed - before)
+
+
+def write_commission(change: Transaction, report: CommissionReport) -> None:
+    base, revision = exec_base_id(report.exec_id), exec_revision(report.exec_id)
+    old = change.execute("SELECT revision FROM commissions WHERE base_id = ?", (base,)).fetchone()
+    if old is not None and old[0] > revision:
+        return
+    amount = decimal_text(report.commission)
+    realized = None if report.realized_pnl is None else decimal_text(report.realized_pnl)
+    body = {"exec_id": report.exec_id, "commission": amount, "currency": report.currency, "realized_pnl": realized}
+    change.append("COMMISSION", "", to_json(body))
+    change.execute(
+        "INSERT OR REPLACE INTO commissions VALUES (?, ?, ?, ?, ?)",
+        (base, revision, amount, report.currency, realized),
+    )
+
+
+def maybe_decimal(text: str | None) -> Decimal | None:
+    return None if text is None else Decimal(text)
+
+
+def order_row(row: tuple[Any, ...]) -> OrderRow:
+    _key, state, intent, pending, order_id, client_id, perms, parent, leg, reason, asked, created, updated = row[:13]
+    return OrderRow(
+        intent=order_from(intent),
+        state=OrderState(state),
+        order_id=order_id,
+        client_id=client_id,
+        perm_ids=tuple(json.loads(perms)),
+        pending=order_from(pending) if pending else None,
+        parent_key=parent,
+        leg=leg,
+        reason=reason,
+        cancel_asked=bool(asked),
+        created_at=datetime.fromisoformat(created),
+        updated_at=datetime.fromisoformat(updated),
+        changed=row[13],
+        request=order_from(row[14]),
+        account=row[15],
+    )
+
+
+def move_holding(change: Transaction, account: str, key: str, by: Decimal) -> None:
+    where = (account, key)
+    row = change.execute("SELECT quantity FROM holdings WHERE account = ? AND instrument_key = ?", where).fetchone()
+    total = decimal_text((Decimal(row[0]) if row else Decimal(0)) + by)
+    change.execute(
+        "INSERT INTO holdings VALUES (?, ?, ?)"
+        " ON CONFLICT (account, instrument_key) DO UPDATE SET quantity = excluded.quantity",
+        (*where, total),
+    )
+
+
+def set_foreign(change: Transaction, row: ForeignPosition) -> None:
+    key, quantity = instrument_key(row.instrument), decimal_text(row.quantity)
+    change.append("FOREIGN", "", to_json({"account": row.account, "instrument_key": key, "quantity": quantity}))
+    change.execute(
+        "INSERT OR REPLACE INTO foreign_positions VALUES (?, ?, ?, ?)",
+        (row.account, key, to_json(instrument_data(row.instrument)), quantity),
+    )
+
+
+def set_door(change: Transaction, door: str) -> DoorLease:
+    lease = DoorLease(door, change.epoch + 1)
+    change.append("DOOR", "", to_json({"door": door, "epoch": lease.epoch}))
+    change.execute("UPDATE state SET door = ?, epoch = ? WHERE id = 1", (door, lease.epoch))
+    return lease

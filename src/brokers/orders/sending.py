@@ -1,0 +1,158 @@
+"""Puts order messages on the wire: intents journalled first, then the legs in order, then what became of them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+from ..domain.order import NewOrder, Order
+from ..domain.order_states import OrderSignal, OrderState
+from ..domain.reports import WireOrder
+from ..errors import BrokerError, NotConnected
+from ..journal import IntentRow
+from .book import Record
+from .desk import Desk
+from .latency import Stage
+
+
+class Sender:
+    """The only place from which order bytes leave."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        #: Starts the acknowledgement deadline of a record.
+        self.watch: Callable[[Record], None] = lambda record: None
+        self._sent_times: list[datetime] = []
+
+    def load_sent_times(self, times: Sequence[datetime]) -> None:
+        """Orders and changes of earlier processes, ascending."""
+        self._sent_times = list(times)
+
+    def count_since(self, since: datetime) -> int:
+        """Orders and changes sent at or after `since` (market time)."""
+        return len(self._sent_times) - bisect_left(self._sent_times, since)
+
+    def journal_intents(
+        self,
+        legs: Sequence[NewOrder],
+        account: str,
+        *,
+        first_leg: int = 0,
+        root: str | None = None,
+        allow_halted: bool = False,
+    ) -> list[Record] | None:
+        """Make the intents durable and known; None when another process has used the key. Raises JournalError,
+        TradingHalted, DoorFenced; nothing is known or sent then."""
+        desk = self._desk
+        desk.life.writer.flush()
+        root = root or legs[0].key
+        rows = [
+            IntentRow(leg, account, root, number, root if number else None)
+            for number, leg in enumerate(legs, first_leg)
+        ]
+        port = desk.port
+        order_ids = desk.journal.record_intents(
+            rows, client_id=port.client_id, floor=port.next_order_id, lease=desk.lease, allow_halted=allow_halted
+        )
+        if order_ids is None:
+            return None
+        database = desk.journal.database
+        desk.life.latency.add(Stage.JOURNAL, database.last_write)
+        desk.life.latency.add(Stage.JOURNAL_SYNC, database.last_sync)
+        now = desk.clock.now()
+        records = []
+        for order_id, row in zip(order_ids, rows, strict=True):
+            order = Order(
+                row.intent,
+                OrderState.INTENT,
+                order_id=order_id,
+                client_id=port.client_id,
+                parent_key=row.parent_key,
+                leg=row.leg,
+                created_at=now,
+                updated_at=now,
+            )
+            record = Record(order, row.intent, account)
+            desk.book.add(record)
+            records.append(record)
+        return records
+
+    async def send(self, records: Sequence[Record], started: float) -> None:
+        """Send the legs in order, all but the last held back at the broker (transmit=False).
+
+        A leg that fails ends the sending: what is proven not to have left is NOT_SENT, the rest UNKNOWN, and an entry
+        that waits for its legs is cancelled. Raises NotConnected only when nothing at all has left.
+        """
+        last = len(records) - 1
+        for number, record in enumerate(records):
+            failure = await self._send_one(record, records[0], transmit=number == last, started=started)
+            if failure is None:
+                continue
+            for unsent in records[number + 1 :]:
+                self._desk.life.apply(unsent, OrderSignal.SEND_FAILED, "an earlier leg was not sent")
+            if number:
+                await self.cancel_record(records[0])
+            elif isinstance(failure, NotConnected):
+                raise failure
+            return
+
+    async def _send_one(self, record: Record, entry: Record, *, transmit: bool, started: float) -> BrokerError | None:
+        desk = self._desk
+        order = record.order
+        record.started, record.sent_at, record.sent_epoch = started, desk.clock.monotonic(), desk.link.epoch
+        parent_id = (entry.order.order_id or 0) if record is not entry else 0
+        wire = WireOrder(order.order_id or 0, order.intent, record.account, transmit, parent_id)
+        self._sent_times.append(desk.clock.now())
+        self.watch(record)
+        try:
+            async with asyncio.timeout(desk.settings.write_deadline):
+                await desk.port.place(wire)
+        except NotConnected as failure:
+            desk.life.apply(record, OrderSignal.SEND_FAILED, str(failure))
+            return failure
+        except (BrokerError, TimeoutError) as failure:
+            reason = str(failure) or "the write did not end in time"
+            desk.life.apply(record, OrderSignal.ACK_TIMEOUT, reason)
+            desk.life.alarm(f"order {record.key} may or may not have left: {reason}", record)
+            return failure if isinstance(failure, BrokerError) else BrokerError(f"order {record.key}", reason)
+        desk.life.apply(record, OrderSignal.SEND)
+        desk.life.latency.add(Stage.PLACE_TO_SENT, time.perf_counter() - started)
+        return None
+
+    async def send_change(self, record: Record, changed: NewOrder) -> None:
+        """Send a journalled change. Raises NotConnected when nothing left, OutcomeUnknown when that is not known."""
+        desk = self._desk
+        entry = desk.book.records.get(record.order.parent_key or "")
+        # A child whose parent is gone may not name it any more (fault O22).
+        attached = entry is not None and record.order.leg in (1, 2) and not entry.order.state.is_terminal
+        parent_id = (entry.order.order_id or 0) if attached and entry is not None else 0
+        wire = WireOrder(record.order.order_id or 0, changed, record.account, True, parent_id)
+        self._sent_times.append(desk.clock.now())
+        await desk.port.modify(wire)
+
+    async def cancel_record(self, record: Record) -> bool:
+        """Send a cancel for every life of the order, whatever its state; never refused here (promise Q10).
+
+        False when it did not get out: the wish is kept, and the cancel is sent (again) once the link is back.
+        """
+        desk = self._desk
+        started = time.perf_counter()
+        record.cancel_asked = True
+        desk.life.writer.note("CANCEL", record.key, "{}")
+        desk.life.writer.touch(record)
+        order = record.order
+        perm_ids: list[int | None] = [perm for perm, alive in record.lives.items() if alive and perm] or [order.perm_id]
+        try:
+            for perm_id in perm_ids:
+                await desk.port.cancel(order.order_id or 0, perm_id, order.client_id)
+        except BrokerError as failure:
+            record.cancel_kept = True
+            desk.life.warn(f"cancel of order {record.key} waits for the link: {failure}", record)
+            return False
+        record.cancel_kept = False
+        desk.life.latency.add(Stage.CANCEL_TO_SENT, time.perf_counter() - started)
+        desk.life.apply(record, OrderSignal.CANCEL_SENT)
+        return True

@@ -1,0 +1,103 @@
+"""Writes what the broker told to the journal, behind the messages rather than between them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from ..domain.order import Fill
+from ..domain.reports import CommissionReport
+from ..errors import JournalError
+from ..journal import Journal, Observed
+from .book import Record
+
+log = logging.getLogger(__name__)
+
+#: Commits between two checkpoints of the journal's log, kept off the loop's thread.
+_CHECKPOINT_EVERY = 500
+
+
+class JournalWriter:
+    """Collects observations and writes them in one transaction at the end of the loop's turn.
+
+    Nothing collected is dropped: after a failure it stays queued, and no intent leaves before it is written.
+    """
+
+    def __init__(self, journal: Journal, on_failure: Callable[[JournalError], None], retry_delay: float) -> None:
+        self._journal = journal
+        self._on_failure = on_failure
+        self._retry_delay = retry_delay
+        self._pending = Observed()
+        self._dirty: dict[str, Record] = {}
+        self._scheduled: asyncio.Handle | None = None
+        self._checkpoint: asyncio.Future[None] | None = None
+        self.failures = 0
+
+    def touch(self, record: Record) -> None:
+        """Write the order as it stands; foreign orders are not journalled."""
+        if not record.order.foreign:
+            self._dirty[record.key] = record
+            self._schedule()
+
+    def note(self, kind: str, key: str, body: str) -> None:
+        self._pending.notes.append((kind, key, body))
+        self._schedule()
+
+    def fill(self, fill: Fill) -> None:
+        self._pending.fills.append(fill)
+        self._schedule()
+
+    def commission(self, report: CommissionReport) -> None:
+        self._pending.commissions.append(report)
+        self._schedule()
+
+    def _schedule(self, delay: float = 0.0) -> None:
+        if self._scheduled is None:
+            loop = asyncio.get_running_loop()
+            self._scheduled = loop.call_later(delay, self._flush) if delay else loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._scheduled = None
+        try:
+            self.flush()
+        except JournalError as failure:
+            self._on_failure(failure)
+            self._schedule(self._retry_delay)
+
+    def flush(self) -> None:
+        """Write what is collected now. Raises JournalError, and keeps it."""
+        if not self._dirty and not self._pending:
+            return
+        pending = self._pending
+        pending.orders = {key: record.row() for key, record in self._dirty.items()}
+        try:
+            self._journal.write(pending)
+        except JournalError:
+            self.failures += 1
+            raise
+        self._pending, self._dirty = Observed(), {}
+        if self._journal.database.commits_since_checkpoint > _CHECKPOINT_EVERY:
+            self._start_checkpoint()
+
+    def _start_checkpoint(self) -> None:
+        if self._checkpoint is not None and not self._checkpoint.done():
+            return
+        loop = asyncio.get_running_loop()
+        self._checkpoint = loop.run_in_executor(None, self._journal.database.checkpoint)
+        self._checkpoint.add_done_callback(_log_checkpoint)
+
+    async def close(self) -> None:
+        """Write the rest and wait for a checkpoint under way. Raises JournalError."""
+        if self._scheduled is not None:
+            self._scheduled.cancel()
+            self._scheduled = None
+        if self._checkpoint is not None:
+            await asyncio.wait([self._checkpoint])
+        self.flush()
+
+
+def _log_checkpoint(done: asyncio.Future[None]) -> None:
+    failure = None if done.cancelled() else done.exception()
+    if failure is not None:
+        log.warning("the journal's log was not checkpointed: %s", failure)
