@@ -14,7 +14,7 @@ from moondev_ibkr.brokers.domain.market_data import BarSize, BarSource
 from moondev_ibkr.brokers.domain.sessions import Session
 from moondev_ibkr.brokers.errors import InvalidData, InvalidRequest, NoData, UnknownInstrument
 from moondev_ibkr.brokers.simulation.bars_files import parse_bars
-from moondev_ibkr.brokers.simulation.past import TickKind
+from moondev_ibkr.brokers.simulation.market import TickKind
 from moondev_ibkr.brokers.simulation.replay import HISTORY_BARS, ReplayPrices
 from moondev_ibkr.brokers.simulation.walk import SourceBar, WalkStyle, walk
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from enum import StrEnum
 from typing import Protocol
 
 from ..domain.instrument import InstrumentDetails
@@ -32,6 +33,14 @@ class PriceStep:
     last: Decimal | None = None
     last_size: Decimal | None = None
     halted: bool = False
+
+
+class TickKind(StrEnum):
+    """Historical ticks (reqHistoricalTicks whatToShow)."""
+
+    TRADES = "TRADES"
+    BID_ASK = "BID_ASK"
+    MIDPOINT = "MIDPOINT"
 
 
 class PriceSource(Protocol):
@@ -74,4 +83,21 @@ class PriceSource(Protocol):
 
     def head_timestamp(self, con_id: int) -> datetime | None:
         """The earliest moment with data."""
+        ...
+
+    def ticks(
+        self,
+        con_id: int,
+        kind: TickKind,
+        *,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        now: datetime,
+        number: int,
+        regular_hours: bool = True,
+    ) -> list[PriceStep]:
+        """Historical ticks up to `now`, ascending: the first `number` from `start`, or the last `number` up to `end`.
+
+        TRADES gives the prints, BID_ASK the steps that changed the quote, MIDPOINT those that changed its middle.
+        """
         ...

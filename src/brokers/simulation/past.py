@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from enum import StrEnum
 from typing import Protocol
 
 from ..domain.instrument import InstrumentDetails
@@ -22,16 +21,8 @@ from .history import (
     midnight,
     session_bounds,
 )
-from .market import PriceStep
+from .market import PriceStep, TickKind
 from .walk import Grid, RawStep, SourceBar, WalkStyle, price_step
-
-
-class TickKind(StrEnum):
-    """Historical ticks (reqHistoricalTicks whatToShow)."""
-
-    TRADES = "TRADES"
-    BID_ASK = "BID_ASK"
-    MIDPOINT = "MIDPOINT"
 
 
 class Tape(Protocol):

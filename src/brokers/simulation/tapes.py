@@ -13,8 +13,8 @@ from ..domain.sessions import TradingDay
 from ..errors import InvalidRequest, NoData, UnknownInstrument
 from .contracts import ContractBook
 from .history import ScheduleRow, SessionCalendar, exchange_date, schedule, session_bounds
-from .market import PriceStep
-from .past import Past, Query, Tape, TickKind
+from .market import PriceStep, TickKind
+from .past import Past, Query, Tape
 from .walk import Grid, RawStep, WalkStyle, price_step, walk
 
 _DAYS_AT_ONCE = 40  #: trading days asked of the calendar in one go while streaming
@@ -116,10 +116,7 @@ class WalkedPrices:
         number: int,
         regular_hours: bool = True,
     ) -> list[PriceStep]:
-        """Historical ticks: the first `number` from `start`, or the last `number` before `end`; whole steps.
-
-        TRADES keeps the prints, BID_ASK the steps that changed the quote, MIDPOINT those that changed its middle.
-        """
+        """See PriceSource."""
         upto = now if end is None else min(end, now)
         return self._past.ticks(self._tape(con_id), kind, start, upto, number, regular_hours)
 
