@@ -1,0 +1,45 @@
+"""What can be chosen about the TWS door."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from .pacing import HISTORY_RULES, MESSAGES_PER_SECOND, HistoryRule
+
+
+@dataclass(frozen=True, slots=True)
+class TwsSettings:
+    """Limits are IB's own. `port` 0 picks a free one. `allowed` are networks ("10.0.0.0/8") that may connect besides
+    what `host` already limits; empty allows every peer that reaches the socket.
+
+    `message_rate` 0 and `history_rules` () turn IB's pacing off. `conflate` False keeps every quote for slow readers.
+    `not_subscribed` symbols have no live data, only delayed; `no_data` symbols have none at all (354).
+    `farms` are sent after startApi as IB does: (code, text).
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 14002
+    allowed: tuple[str, ...] = ()
+    #: seconds of monotonic time from the connection to startApi
+    handshake_seconds: float = 10.0
+    #: connections that have not said startApi yet; the newest beyond it is refused
+    waiting_connections: int = 1024
+    message_rate: int = MESSAGES_PER_SECOND
+    history_rules: Sequence[HistoryRule] = HISTORY_RULES
+    conflate: bool = True
+    read_only: bool = False
+    #: sees every client's orders; None: nobody but client 0 for orders placed outside the API
+    master_client_id: int | None = None
+    market_data_lines: int = 100
+    tick_by_tick_lines: int = 5
+    depth_lines: int = 3
+    not_subscribed: frozenset[str] = frozenset()
+    no_data: frozenset[str] = frozenset()
+    farms: tuple[tuple[int, str], ...] = field(
+        default=(
+            (2104, "Market data farm connection is OK:usfarm"),
+            (2106, "HMDS data farm connection is OK:ushmds"),
+            (2158, "Sec-def data farm connection is OK:secdefnj"),
+        )
+    )

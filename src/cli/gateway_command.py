@@ -1,0 +1,182 @@
+"""`moondev-ibkr gateway`: the paper gateway as a server of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+import threading
+from collections.abc import AsyncIterator
+from datetime import date
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..brokers.errors import ConfigurationError
+from ..brokers.simulation.control import obey_all
+from ..brokers.simulation.gateway import Gateway
+from ..brokers.simulation.gateway_settings import ClockMode, GatewaySettings
+from ..brokers.simulation.models import AccountSettings, ExchangeSettings
+from ..brokers.simulation.prices import PriceKind
+from ..brokers.simulation.tws.pacing import MESSAGES_PER_SECOND
+from ..brokers.simulation.tws.settings import TwsSettings
+from .boundary import run_async
+
+log = logging.getLogger(__name__)
+
+
+def gateway(
+    tws_port: Annotated[int, typer.Option("--tws-port", help="Port of the TWS door; 0 picks a free one.")] = 14002,
+    host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
+    allow: Annotated[
+        list[str] | None, typer.Option("--allow", help="Network that may connect, e.g. 10.0.0.0/8; repeatable.")
+    ] = None,
+    bars: Annotated[
+        list[Path] | None, typer.Option("--bars", help="OHLCV files or folders to replay; repeatable.")
+    ] = None,
+    prices: Annotated[
+        PriceKind | None, typer.Option("--prices", help="Shipped bars, files (with --bars), or synthetic.")
+    ] = None,
+    symbols: Annotated[str, typer.Option("--symbols", help="Comma-separated; default: all that there are.")] = "",
+    start: Annotated[str | None, typer.Option("--start", help="First day of the replay, YYYY-MM-DD.")] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Same seed and inputs, same bytes.")] = 0,
+    speed: Annotated[
+        float, typer.Option("--speed", help="Market seconds per real second; 0: as fast as clients read.")
+    ] = 1.0,
+    clock: Annotated[ClockMode, typer.Option("--clock", help="Replay, or the wall's time.")] = ClockMode.REPLAY,
+    control: Annotated[str, typer.Option("--control", help="stdio: market time moves by JSON lines only.")] = "",
+    ready_file: Annotated[
+        Path | None, typer.Option("--ready-file", help="Gets one JSON object once the doors listen.")
+    ] = None,
+    state: Annotated[Path | None, typer.Option("--state", help="File that keeps the paper account.")] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Forget the kept account.")] = False,
+    cash: Annotated[str, typer.Option("--cash", help="USD that a new account starts with.")] = "100000",
+    message_rate: Annotated[
+        int, typer.Option("--message-rate", help="Messages a second per client; 0: no limit.")
+    ] = MESSAGES_PER_SECOND,
+    read_only: Annotated[bool, typer.Option("--read-only", help="Refuse orders, as TWS's Read-Only API.")] = False,
+    fault: Annotated[
+        list[str] | None, typer.Option("--fault", help="NAME[:ARG…]; repeatable. NAME 'list' prints them.")
+    ] = None,
+) -> int:
+    """Run the paper gateway: any TWS API client can connect and trade, with no account."""
+    if fault and "list" in fault:
+        _list_faults()
+        return 0
+    settings = GatewaySettings(
+        tws=TwsSettings(
+            host=host,
+            port=_port(tws_port),
+            allowed=tuple(allow or ()),
+            message_rate=message_rate,
+            read_only=read_only,
+        ),
+        exchange=ExchangeSettings(seed=seed, accounts=(AccountSettings(cash=_amount(cash)),)),
+        clock=_clock(clock, control),
+        speed=speed,
+        price_kind=prices,
+        bars=tuple(bars or ()),
+        symbols=tuple(part.strip() for part in symbols.split(",") if part.strip()),
+        start=_day(start),
+        state_file=state,
+        fresh=fresh,
+        ready_file=ready_file,
+        faults=tuple(fault or ()),
+    )
+    run_async(_serve(settings))
+    return 0
+
+
+async def _serve(settings: GatewaySettings) -> None:
+    async with Gateway(settings) as running:
+        _stop_on_signals(running)
+        log.info("the TWS door listens on %s:%d", running.server.host, running.tws_port)
+        if settings.clock is ClockMode.CONTROL:
+            driver = asyncio.create_task(obey_all(running, _lines(), _reply))
+            await running.run()
+            driver.cancel()
+        else:
+            print(
+                f"paper gateway: TWS API on {running.server.host}:{running.tws_port}, "
+                f"account {', '.join(running.exchange.accounts)}, market time {running.now:%Y-%m-%d %H:%M} UTC",
+                file=sys.stderr,
+            )
+            await running.run()
+
+
+def _reply(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+async def _lines() -> AsyncIterator[str]:
+    """Lines of standard input; a thread reads them, since not every system can wait for a pipe."""
+    loop = asyncio.get_running_loop()
+    queue: asyncio.Queue[str | None] = asyncio.Queue()
+
+    def hand_over(line: str | None) -> None:
+        try:
+            loop.call_soon_threadsafe(queue.put_nowait, line)
+        except RuntimeError:
+            log.debug("a control line came after the end")
+
+    def read() -> None:
+        for line in sys.stdin:
+            hand_over(line)
+        hand_over(None)
+
+    threading.Thread(target=read, name="control input", daemon=True).start()
+    while (line := await queue.get()) is not None:
+        yield line
+
+
+def _stop_on_signals(running: Gateway) -> None:
+    """SIGTERM and Ctrl-C are the ordinary ways to end a gateway."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        try:
+            loop.add_signal_handler(number, running.stop)
+        except NotImplementedError:
+            signal.signal(number, lambda *_: loop.call_soon_threadsafe(running.stop))
+
+
+def _list_faults() -> None:
+    from ..brokers.simulation.fault_table import FAULTS
+
+    width = max(len(row.name + row.arguments) for row in FAULTS.values())
+    for row in FAULTS.values():
+        print(f"{row.name + row.arguments:<{width}}  {row.place.value:<8} {row.summary}")
+
+
+def _clock(clock: ClockMode, control: str) -> ClockMode:
+    if control not in ("", "stdio"):
+        raise ConfigurationError(f"--control {control}", "there is only stdio", "write --control stdio")
+    return ClockMode.CONTROL if control else clock
+
+
+def _port(number: int) -> int:
+    if not 0 <= number <= 65_535:
+        raise ConfigurationError(f"--tws-port {number}", "it is no port", "choose 1 to 65535, or 0 for a free one")
+    return number
+
+
+def _day(text: str | None) -> date | None:
+    if text is None:
+        return None
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise ConfigurationError(f"--start {text}", "it is not a date", "write YYYY-MM-DD") from None
+
+
+def _amount(text: str) -> Decimal:
+    try:
+        amount = Decimal(text)
+    except InvalidOperation:
+        raise ConfigurationError(f"--cash {text}", "it is not a number", "write it like 100000") from None
+    if not amount.is_finite() or amount <= 0:
+        raise ConfigurationError(f"--cash {text}", "it must be above zero", "write it like 100000")
+    return amount
