@@ -78,13 +78,21 @@ def play(bars: dict[str, pd.DataFrame], scores: dict[str, pd.Series], first: int
     return stretch
 
 
-def main() -> None:
-    bars = {name: pd.read_csv(BARS / f"{name}.csv", index_col=0, parse_dates=True) for name in SYMBOLS}
-    scores = {name: score(frame) for name, frame in bars.items()}
+def best_stretch(bars: dict[str, pd.DataFrame], scores: dict[str, pd.Series]) -> Stretch:
     count = len(bars[SYMBOLS[0]])
-    stretches = [play(bars, scores, first) for first in range(HISTORY, count - SESSIONS)]
+    stretches = (play(bars, scores, first) for first in range(HISTORY, count - SESSIONS))
     safe = [stretch for stretch in stretches if not stretch.close_calls]
-    best = max(safe, key=lambda stretch: (len(stretch.exits), len(stretch.entries)))
+    return max(safe, key=lambda stretch: (len(stretch.exits), len(stretch.entries)))
+
+
+def read_bars() -> dict[str, pd.DataFrame]:
+    return {name: pd.read_csv(BARS / f"{name}.csv", index_col=0, parse_dates=True) for name in SYMBOLS}
+
+
+def main() -> None:
+    bars = read_bars()
+    scores = {name: score(frame) for name, frame in bars.items()}
+    best = best_stretch(bars, scores)
     lines = [f"best start: {best.start}", "entries: " + ", ".join(best.entries), "exits: " + ", ".join(best.exits)]
     window = slice(pd.Timestamp(best.start) - pd.Timedelta(days=14), pd.Timestamp(best.start) + pd.Timedelta(days=42))
     for name in SYMBOLS:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import re
+import sys
 from datetime import date, timedelta
 from itertools import islice, pairwise
 from pathlib import Path
@@ -74,12 +76,18 @@ def test_the_default_is_a_stretch_of_the_shipped_bars_with_two_hundred_days_behi
     assert str(first[0].last) == "142.60"
 
 
-def test_the_default_stretch_has_signals_and_exits() -> None:
-    """The closes of the stretch fall far enough for stops: what tools/scan_signals.py chose it for."""
-    apple = next(one for one in shipped_series(["AAPL"]))
-    rows = {row.start.date(): row for row in apple.rows}
-    entry = rows[DEFAULT_REPLAY_START].open
-    assert rows[date(2008, 9, 29)].low < 0.8 * entry
+def test_the_default_stretch_is_the_one_that_the_scan_finds() -> None:
+    spec = importlib.util.spec_from_file_location("scan_signals", DOC.parents[1] / "tools" / "scan_signals.py")
+    assert spec is not None
+    assert spec.loader is not None
+    scan = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = scan
+    spec.loader.exec_module(scan)
+    bars = scan.read_bars()
+    best = scan.best_stretch(bars, {name: scan.score(frame) for name, frame in bars.items()})
+    assert best.start == str(DEFAULT_REPLAY_START)
+    assert (len(best.entries), len(best.exits)) == (9, 5)
+    assert {entry.split()[1] for entry in best.entries} == set(bundled.SYMBOLS)
 
 
 def test_half_days_of_the_real_calendar_end_early() -> None:

@@ -289,3 +289,9 @@ def test_adjusted_closes_adjust_the_past_and_know_no_later_dividend() -> None:
     assert {bar.close for bar in market.history(AAPL, BarSize.D1, BarSource.TRADES, **window)} == {100.0}
     weeks = market.history(AAPL, BarSize.W1, BarSource.ADJUSTED_LAST, **window)
     assert [(bar.open, bar.close) for bar in weeks] == [(90.0, 100.0)]
+
+
+@pytest.mark.parametrize("prints", [0, 3, -1])
+def test_fewer_prints_than_corners_are_refused(prints: int) -> None:
+    with pytest.raises(InvalidRequest, match="use 4 prints or more"):
+        ReplayPrices([daily("AAPL", rising(5))], CALENDAR, prints=prints)

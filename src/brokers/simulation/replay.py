@@ -29,7 +29,8 @@ class ReplayTape:
     def __init__(self, series: BarSeries, calendar: SessionCalendar, prints: int | None = None) -> None:
         self.series = series
         self._calendar = calendar
-        self._prints = prints or (DAILY_PRINTS if series.is_daily else INTRADAY_PRINTS)
+        count = prints if prints is not None else DAILY_PRINTS if series.is_daily else INTRADAY_PRINTS
+        self._style = WalkStyle(count, u_shaped=series.is_daily)
         self._days: dict[date, list[BarRow]] = {}
         for day, rows in groupby(series.rows, key=day_of):
             kept = [row for row in rows if self._is_open(row, day)]
@@ -68,7 +69,7 @@ class ReplayTape:
         return self._dates[at] if at < len(self._dates) else None
 
     def style_on(self, day: date) -> WalkStyle:
-        return WalkStyle(self._prints, u_shaped=self.series.is_daily)
+        return self._style
 
     def adjustment(self, day: date) -> float:
         rows = self._days.get(day) or self._days.get(self.day_before(day) or day)

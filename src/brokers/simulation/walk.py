@@ -16,6 +16,7 @@ from math import sqrt
 from random import Random
 
 from ..domain.instrument import PriceIncrement
+from ..errors import InvalidRequest
 from .market import PriceStep
 
 #: (time, bid, ask, bid_size, ask_size, last, last_size, halted); prices in grid units; no `last`: only the quote moved.
@@ -108,7 +109,8 @@ class WalkStyle:
 
     def __post_init__(self) -> None:
         if self.prints < MIN_PRINTS or self.spread < 1 or self.lot < 1:
-            raise ValueError(f"a walk needs prints >= {MIN_PRINTS}, spread >= 1 and lot >= 1: {self}")
+            why = f"a bar's corners need {MIN_PRINTS} prints, and spread and lot are at least 1"
+            raise InvalidRequest(f"a walk of {self.prints} prints a bar", why, f"use {MIN_PRINTS} prints or more")
 
 
 def walk(bar: SourceBar, style: WalkStyle, grid: Grid, *key: object) -> list[RawStep]:
