@@ -1,7 +1,7 @@
 """Scripted faults of the TWS door: what goes wrong in the field (reference faults.md), made to happen on the wire.
 
     FAULTS                         the one table: name -> where it bites, its arguments, what it does
-    faults.arm("drop-ack")         arm one; arguments as text, as on the command line ("error", "162", "reqHistoricalData")
+    faults.arm("drop-ack")         arm one; arguments as text ("error", "162", "reqHistoricalData")
     faults.release("hold")         end one that lasts; without a name, all
     parse_fault("error:162:…")     NAME[:ARG…] -> (name, arguments)
 

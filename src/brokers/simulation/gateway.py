@@ -197,7 +197,7 @@ class Gateway:
 
     def catch_up(self) -> None:
         """Lets a running clock's market time reach the present; nothing for one that is told."""
-        if self._clock is None or self.settings.speed == 0 and self.settings.clock is ClockMode.REPLAY:
+        if self._clock is None or (self.settings.speed == 0 and self.settings.clock is ClockMode.REPLAY):
             return
         self._go(self._target())
 

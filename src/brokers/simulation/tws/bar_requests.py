@@ -27,8 +27,17 @@ _LEGAL_SIZES = (
 SOURCES: dict[str, BarSource] = {source.value: source for source in BarSource}
 #: Data that IB has and this market has not: answered as IB answers when there is none.
 OTHER_SOURCES = frozenset(
-    "HISTORICAL_VOLATILITY OPTION_IMPLIED_VOLATILITY FEE_RATE YIELD_BID YIELD_ASK YIELD_BID_ASK YIELD_LAST "
-    "AGGTRADES REBATE_RATE".split()
+    [
+        "HISTORICAL_VOLATILITY",
+        "OPTION_IMPLIED_VOLATILITY",
+        "FEE_RATE",
+        "YIELD_BID",
+        "YIELD_ASK",
+        "YIELD_BID_ASK",
+        "YIELD_LAST",
+        "AGGTRADES",
+        "REBATE_RATE",
+    ]
 )
 _DURATION = re.compile(r"(\d{1,6}) ?([SDWMY])?", re.IGNORECASE)
 #: Bars of 30 seconds and less come at most so many at a time ("step size").

@@ -157,7 +157,7 @@ class TwsDoor:
         return resolve(self.exchange.catalogue(), wanted)
 
     def bulletin(self, text: str, exchange: str = "", kind: int = 1) -> None:
-        """A message to every client that asked for bulletins; `kind` 1 plain, 2 halted, 3 trading again (IB msgType)."""
+        """A message to those who asked for bulletins; `kind` 1 plain, 2 halted, 3 trading again (IB msgType)."""
         values: dict[str, object] = {
             "msgId": len(self.bulletins) + 1,
             "msgType": kind,

@@ -200,7 +200,12 @@ class MarketDataLine:
 
     def _later(self, event: ExchangeEvent) -> None:
         door = self._session.door
-        door.timers.at(event.time + DELAY, lambda: self._stop is not None and self._on_event(event) or None)
+
+        def show() -> None:
+            if self._stop is not None:
+                self._on_event(event)
+
+        door.timers.at(event.time + DELAY, show)
 
     def _on_event(self, event: ExchangeEvent) -> None:
         self._tell_type()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import pairwise
 
 from ...domain.market_data import Bar, BarSize, BarSource
 from ...errors import BrokerError
@@ -45,7 +46,7 @@ def week_stats(source: MarketSource, con_id: int, now: datetime) -> WeekStats:
 def historical_volatility(source: MarketSource, con_id: int, now: datetime) -> float | None:
     """Annualised standard deviation of 30 daily log returns (IB's 30-day historical volatility); None without them."""
     closes = [bar.close for bar in _daily(source, con_id, now, 60) if bar.complete and bar.close > 0]
-    returns = [math.log(after / before) for before, after in zip(closes, closes[1:], strict=False)]
+    returns = [math.log(after / before) for before, after in pairwise(closes)]
     returns = returns[-_VOLATILITY_DAYS:]
     if len(returns) < 2:
         return None

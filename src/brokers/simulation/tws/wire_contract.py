@@ -19,7 +19,26 @@ NOT_FOUND = "No security definition has been found for the request"
 _SAME_EXCHANGE = {"ISLAND": "NASDAQ", "GLOBEX": "CME", "ECBOT": "CBOT"}
 #: Security types that IB knows; the catalogue may hold fewer.
 SECURITY_TYPES = frozenset(
-    "STK OPT FUT CONTFUT FOP IND CASH BOND BAG CFD CMDTY FUND WAR IOPT NEWS CRYPTO EVENT PHYSS".split()
+    [
+        "STK",
+        "OPT",
+        "FUT",
+        "CONTFUT",
+        "FOP",
+        "IND",
+        "CASH",
+        "BOND",
+        "BAG",
+        "CFD",
+        "CMDTY",
+        "FUND",
+        "WAR",
+        "IOPT",
+        "NEWS",
+        "CRYPTO",
+        "EVENT",
+        "PHYSS",
+    ]
 )
 
 

@@ -10,16 +10,24 @@ from collections.abc import Callable
 from typing import Any
 
 from ..request import Request
-from . import accounts, bars, connection, contracts, depth, history, orders, quotes, tick_by_tick
+from .accounts import HANDLERS as ACCOUNTS
+from .bars import HANDLERS as BARS
+from .connection import HANDLERS as CONNECTION
+from .contracts import HANDLERS as CONTRACTS
+from .depth import HANDLERS as DEPTH
+from .history import HANDLERS as HISTORY
+from .orders import HANDLERS as ORDERS
+from .quotes import HANDLERS as QUOTES
+from .tick_by_tick import HANDLERS as TICK_BY_TICK
 
 HANDLERS: dict[type[Request], Callable[..., Any]] = {
-    **connection.HANDLERS,
-    **accounts.HANDLERS,
-    **contracts.HANDLERS,
-    **quotes.HANDLERS,
-    **tick_by_tick.HANDLERS,
-    **depth.HANDLERS,
-    **bars.HANDLERS,
-    **history.HANDLERS,
-    **orders.HANDLERS,
+    **CONNECTION,
+    **ACCOUNTS,
+    **CONTRACTS,
+    **QUOTES,
+    **TICK_BY_TICK,
+    **DEPTH,
+    **BARS,
+    **HISTORY,
+    **ORDERS,
 }

@@ -118,7 +118,7 @@ def _bars(
 
 
 class BarWriter:
-    """Bars as the client wants their dates: text in the exchange's zone (1) or epoch seconds (2); days are always days."""
+    """Bars with dates as the client wants them: text in the exchange's zone (1), epoch seconds (2); days stay days."""
 
     def __init__(self, size: BarSize, format_date: int, time_zone: str) -> None:
         self._intraday = size.is_intraday

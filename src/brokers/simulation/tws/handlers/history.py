@@ -8,8 +8,7 @@ from typing import Any
 
 from ....domain.instrument import InstrumentDetails
 from ....errors import InvalidRequest, NoData
-from ...market import PriceStep
-from ...tapes import TickKind
+from ...market import PriceStep, TickKind
 from .. import requests as r
 from ..bar_requests import DATE_COMPLAINT, bar_source, no_data
 from ..messages_out import HistoricalTick, HistoricalTickBidAsk, HistoricalTickLast

@@ -105,7 +105,7 @@ def what_if(session: Session, request: PlaceOrderRequest, ticket: OrderTicket, d
 
 
 def ticket_of(session: Session, request: PlaceOrderRequest, details: InstrumentDetails) -> OrderTicket:
-    """The exchange's ticket. Raises Refusal for what has no meaning at all (side, dates); the rest the exchange judges."""
+    """The exchange's ticket. Raises Refusal for a side or date without meaning; the rest the exchange judges."""
     side = SIDES.get(request.action.upper())
     if side is None:
         raise Refusal(321, f"Error validating request.-'bW' : cause - Invalid action '{request.action}'")

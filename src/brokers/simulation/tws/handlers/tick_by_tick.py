@@ -8,7 +8,7 @@ from typing import Any
 from ....domain.instrument import InstrumentDetails
 from ....errors import NoData
 from ...events import ExchangeEvent, Printed, QuoteChanged
-from ...tapes import TickKind
+from ...market import TickKind
 from .. import requests as r
 from ..request import Request
 from ..session import Refusal, Session
