@@ -65,6 +65,7 @@ class ManagedBroker(BaseBroker):
         self.risk = RiskEngine(policy, BrokerRiskView(self))
         self.manager = self._make_manager(orders or OrderSettings())
         self._trading = False
+        self._day_starts: dict[str, DayStart] = {}
 
     def _make_manager(self, settings: OrderSettings) -> OrderManager:
         """Subclasses with conditions of their own return their own manager."""
@@ -260,13 +261,20 @@ class ManagedBroker(BaseBroker):
         """Keep each account's net liquidation at the first look of its loss day (New York midnight)."""
         day = loss_day(self.clock.now())
         for account in self.accounts():
-            known = self.journal.day_start(account)
-            if known is not None and known.day >= day:
+            known = self._day_starts.get(account)
+            if known is not None and known.day == day:
                 continue
+            start = self.journal.day_start(account, day)
             summary = self.cached_account(account)
-            if summary is not None and summary.net_liquidation is not None:
-                start = DayStart(day, summary.net_liquidation, currency=summary.currency)
-                self.journal.set_day_start(account, start)
+            if start is None and summary is not None and summary.net_liquidation is not None:
+                start = self.journal.set_day_start(account, day, summary.net_liquidation, summary.currency)
+            if start is not None:
+                self._day_starts[account] = start
+
+    def day_start(self, account: str) -> DayStart | None:
+        """How today's loss day began for the account; None when no net liquidation was told since."""
+        start = self._day_starts.get(account)
+        return start if start is not None and start.day == loss_day(self.clock.now()) else None
 
 
 class BrokerGate:
@@ -331,8 +339,7 @@ class BrokerRiskView(RiskView):
         return self._broker.cached_account(account)
 
     def day_start(self, account: str) -> DayStart | None:
-        start = self._broker.journal.day_start(account)
-        return start if start is not None and start.day == loss_day(self.now()) else None
+        return self._broker.day_start(account)
 
     def fx_rate(self, currency: str) -> Decimal | None:
         return self._broker.fx_rate(currency)
