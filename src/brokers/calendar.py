@@ -6,6 +6,7 @@ Days come from pandas_market_calendars, a year at a time, on first use; after th
 from __future__ import annotations
 
 import re
+import warnings
 from bisect import bisect_right
 from collections import Counter
 from dataclasses import dataclass
@@ -170,7 +171,10 @@ def _load_year(name: str, year: int) -> tuple[TradingDay, ...]:
     exchange = EXCHANGES[name]
     calendar = pandas_market_calendars.get_calendar(exchange.library_name)
     extended = {"start": "pre", "end": "post"} if exchange.extended else {}
-    frame: pd.DataFrame = calendar.schedule(f"{year}-01-01", f"{year}-12-31", **extended)
+    with warnings.catch_warnings():
+        # The library's own quarrel with pandas, which its caller can do nothing about.
+        warnings.simplefilter("ignore")
+        frame: pd.DataFrame = calendar.schedule(f"{year}-01-01", f"{year}-12-31", **extended)
     opens, closes = _column(frame, "market_open"), _column(frame, "market_close")
     pres = _column(frame, "pre") if exchange.extended else opens
     posts = _column(frame, "post") if exchange.extended else closes
