@@ -139,7 +139,7 @@ class ManagedBroker(BaseBroker):
     async def what_if(self, order: NewOrder) -> WhatIf:
         self._require_trading()
         details = await self.details(order.instrument)
-        account = order.account or self.accounts()[0]
+        account = order.account or self.default_account()
         wire = WireOrder(self.port.next_order_id, replace(order, instrument=details.instrument), account)
         return await self.port.what_if(wire)
 
@@ -235,6 +235,10 @@ class ManagedBroker(BaseBroker):
                 owned.append(replace(position, quantity=quantity))
         return owned
 
+    def default_account(self) -> str:
+        """The account of orders that name none."""
+        return self.accounts()[0]
+
     # Sessions
 
     def session(self, instrument: Instrument) -> Session:
@@ -242,7 +246,7 @@ class ManagedBroker(BaseBroker):
         return session_of(self.cached_details(instrument), self.clock.now(), self.calendar)
 
     async def _start_trading(self) -> None:
-        await self.manager.start()
+        await self.manager.start(self.default_account())
         self._trading = True
         self.note_day_start()
 
@@ -303,7 +307,7 @@ class BrokerRiskView(RiskView):
         return self._broker.clock.now()
 
     def default_account(self) -> str:
-        return self._broker.accounts()[0]
+        return self._broker.default_account()
 
     def session(self, instrument: Instrument) -> Session:
         return self._broker.session(instrument)
