@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from ...config.settings import Settings
 from ..base_broker import Symbol
 from ..domain.clock import Clock
 from ..domain.instrument import Instrument
@@ -41,6 +42,22 @@ class DataPolicy:
     second_source_life: float = 30.0
     disagreement_bps: float = 100.0
     depth_rows: int = 10
+    #: How long an order may wait for a fresh quote before it is judged by what there is.
+    freshen_deadline: float = 2.0
+    #: Events that a slow consumer of a stream may fall behind, and how close together two quotes of one symbol may
+    #: reach him (0: every change).
+    buffer_size: int = 10_000
+    conflation: float = 0.0
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> DataPolicy:
+        profile = settings.performance
+        return cls(
+            lines=settings.market_data_lines,
+            quote_deadline=min(11.0, settings.request_timeout),
+            buffer_size=profile.buffer_size,
+            conflation=profile.conflation_ms / 1000,
+        )
 
 
 class QuoteSource(Protocol):
@@ -88,7 +105,7 @@ class IBDataManager:
         self._handles: dict[MarketStream, list[int]] = {}
         self._held: dict[MarketStream, list[int]] = {}
         self._gap: Gap | None = None
-        self.hub = StreamHub()
+        self.hub = StreamHub(self.policy.buffer_size, self.policy.conflation)
         #: Why the symbols that the last `quotes` left out have no quote.
         self.quote_errors: dict[str, Exception] = {}
         #: Quotes answered from a live line, and by asking.
@@ -110,17 +127,22 @@ class IBDataManager:
             return None
         return self._second_opinion(line.quote())
 
-    async def quote(self, symbol: Symbol, *, max_age: timedelta | None = None) -> Quote:
+    def shortable(self, instrument: Instrument) -> tuple[float | None, float | None]:
+        """What the line of this contract told about borrowing its shares (IB ticks 46 and 89)."""
+        line = self._warm.get(instrument.con_id or 0)
+        return line.shortable() if line is not None else (None, None)
+
+    async def quote(self, symbol: Symbol, *, max_age: timedelta | None = None, deadline: float | None = None) -> Quote:
         """The present quote. With `max_age` (market time), an older value is asked for again.
 
         Raises NoPermission, NoData, DeadlineExceeded, or what qualifying raised.
         """
         instrument = await self._contracts.qualify(symbol)
-        quote = await self._one(instrument, max_age)
+        quote = await self._one(instrument, max_age, deadline or self.policy.quote_deadline)
         await self._ask_second_source(instrument)
         return self._second_opinion(quote)
 
-    async def _one(self, instrument: Instrument, max_age: timedelta | None) -> Quote:
+    async def _one(self, instrument: Instrument, max_age: timedelta | None, deadline: float) -> Quote:
         line = self._line(instrument)
         if line.error is None and line.last_update is not None:
             quote = line.quote()
@@ -128,10 +150,10 @@ class IBDataManager:
                 self.from_line += 1
                 return quote
             self.asked += 1
-            return await self._transport.snapshot(instrument, self.policy.quote_deadline)
+            return await self._transport.snapshot(instrument, deadline)
         self.asked += 1
         try:
-            quote = await line.first(self.policy.quote_deadline)
+            quote = await line.first(deadline)
         except RequestFailed:
             self._let_go(instrument.con_id or 0)
             raise
@@ -164,7 +186,7 @@ class IBDataManager:
     async def freshen(self, instrument: Instrument) -> Quote | None:
         """Make the quote fresh before an order is judged by it; None when none can be had in time."""
         try:
-            return await self.quote(instrument, max_age=self.policy.fresh_for)
+            return await self.quote(instrument, max_age=self.policy.fresh_for, deadline=self.policy.freshen_deadline)
         except (RequestFailed, DeadlineExceeded) as error:
             logger.info("no fresh quote of %s: %s", instrument, error)
             return None

@@ -7,12 +7,12 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
-from typing import Protocol
 
 from ..domain.clock import Clock
 from ..domain.instrument import Instrument
 from ..domain.market_data import Bar, BarSize, BarSource, Trade
 from ..errors import InvalidRequest, NoData, RequestFailed
+from .ib_pacing import HistoricalPacer, HistoricalRequest, HistoryKind, Ticket
 from .ib_transport import BarRequest, IbTransport
 from .ib_vocabulary import LONGEST_REQUEST, duration_words
 
@@ -25,14 +25,6 @@ TOGETHER = 4
 #: Ticks in one answer of reqHistoricalTicks.
 TICKS_PER_REQUEST = 1000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-class HistoryPacer(Protocol):
-    """Waits until a request may leave under IB's rules for history, and knows how many are open."""
-
-    async def acquire(self, contract: str, request: str, weight: int = 1) -> None: ...
-
-    def release(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +47,18 @@ class Chunk:
     start: datetime
     end: datetime | None
     duration: str
+
+
+def paced(request: BarRequest) -> HistoricalRequest:
+    """A bar request as IB's limits see it."""
+    return HistoricalRequest(
+        request.instrument.con_id,
+        request,
+        request.source.value,
+        request.instrument.exchange,
+        HistoryKind.BARS,
+        request.size.seconds,
+    )
 
 
 def span_of(count: int, size: BarSize, regular_hours: bool) -> timedelta:
@@ -102,20 +106,26 @@ class _Held:
 
 
 class HistoryStore:
-    """Answers for bars. `session_close(instrument, day)` tells when a day's session ends (aware UTC), None when it is
-    not known; it decides whether today's daily bar may still change."""
+    """Answers for bars. `keep` False keeps no answer beyond the question that it came for.
+
+    `session_close(instrument, day)` tells when a day's session ends (aware UTC), None when it is not known; it decides
+    whether today's daily bar may still change.
+    """
 
     def __init__(
         self,
         transport: IbTransport,
-        pacer: HistoryPacer,
+        pacer: HistoricalPacer,
         clock: Clock,
         session_close: Callable[[Instrument, date], datetime | None] = lambda _instrument, _day: None,
+        *,
+        keep: bool = True,
     ) -> None:
         self._transport = transport
         self._pacer = pacer
         self._clock = clock
         self._session_close = session_close
+        self._keep = keep
         self._held: OrderedDict[tuple[Series, datetime | None, str], _Held] = OrderedDict()
         self._asking: dict[tuple[Series, datetime | None, str], asyncio.Task[list[Bar]]] = {}
         #: Requests sent to IB.
@@ -213,7 +223,7 @@ class HistoryStore:
     def _answered(self, key: tuple[Series, datetime | None, str], chunk: Chunk, done: asyncio.Task[list[Bar]]) -> None:
         if self._asking.get(key) is done:
             del self._asking[key]
-        if done.cancelled() or done.exception() is not None:
+        if done.cancelled() or done.exception() is not None or not self._keep:
             return
         now = self._clock.now()
         series = key[0]
@@ -225,15 +235,12 @@ class HistoryStore:
 
     async def _ask(self, series: Series, chunk: Chunk) -> list[Bar]:
         request = series.request(chunk.duration, chunk.end)
-        weight = 2 if series.source is BarSource.BID_ASK else 1
-        await self._pacer.acquire(str(series.instrument.con_id), repr(request), weight)
-        try:
+        with await self._pacer.turn(paced(request)):
             self.asked += 1
-            bars = await self._transport.historical_bars(request)
-        except NoData:
-            bars = []
-        finally:
-            self._pacer.release()
+            try:
+                bars = await self._transport.historical_bars(request)
+            except NoData:
+                bars = []
         return [self.dated(series, bar) for bar in bars]
 
     def dated(self, series: Series, bar: Bar) -> Bar:
@@ -250,6 +257,10 @@ class HistoryStore:
                 return now >= close
         return bar.time + timedelta(seconds=series.size.seconds) <= now
 
+    async def turn(self, request: BarRequest) -> Ticket:
+        """Permission for a subscription of live bars; it counts as open until the ticket is closed (H04)."""
+        return await self._pacer.turn(paced(request))
+
     async def ticks(
         self, instrument: Instrument, start: datetime, end: datetime, *, limit: int, regular_hours: bool = True
     ) -> list[Trade]:
@@ -257,14 +268,15 @@ class HistoryStore:
         found: list[Trade] = []
         at = start
         while at < end and len(found) < limit:
-            await self._pacer.acquire(str(instrument.con_id), f"ticks {instrument.con_id} {at.isoformat()}")
-            try:
+            question = HistoricalRequest(instrument.con_id, at, exchange=instrument.exchange, kind=HistoryKind.TICKS)
+            with await self._pacer.turn(question):
                 self.asked += 1
-                page = await self._transport.historical_ticks(instrument, at, None, TICKS_PER_REQUEST, regular_hours)
-            except NoData:
-                break
-            finally:
-                self._pacer.release()
+                try:
+                    page = await self._transport.historical_ticks(
+                        instrument, at, None, TICKS_PER_REQUEST, regular_hours
+                    )
+                except NoData:
+                    break
             if not page:
                 break
             found += [trade for trade in page if at <= trade.time < end]

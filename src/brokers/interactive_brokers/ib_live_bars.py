@@ -11,6 +11,7 @@ from dataclasses import replace
 from ..domain.market_data import Bar, BarUpdate
 from ..errors import BrokerError, NoPermission, NotConnected, UsageError
 from .ib_history import HistoryStore, Series, span_of
+from .ib_pacing import Ticket
 from .ib_transport import BarRequest, IbTransport
 from .ib_vocabulary import LONGEST_REQUEST, duration_words
 
@@ -24,7 +25,8 @@ RETRIES = 60
 class LiveBars(AsyncIterator[BarUpdate]):
     """One consumer of one series. Closed bars are never lost; of the running bar only the latest state waits.
 
-    `series` qualifies the instrument at the first step; `sleep` waits seconds (injected in tests). Errors that no retry can mend (permission, usage) end the iterator.
+    `series` qualifies the instrument at the first step; `sleep` waits seconds (injected in tests). Errors that no retry
+    can mend (permission, usage) end the iterator.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class LiveBars(AsyncIterator[BarUpdate]):
         self._queue: deque[BarUpdate] = deque()
         self._waiter: asyncio.Future[None] | None = None
         self._handle: int | None = None
+        self._ticket: Ticket | None = None
         self._running: Bar | None = None
         self._last_closed: Bar | None = None
         self._error: Exception | None = None
@@ -83,9 +86,18 @@ class LiveBars(AsyncIterator[BarUpdate]):
         duration = longest if span > step else duration_words(span, self._series.size)
         return self._series.request(duration, None)
 
+    async def _subscribe(self) -> list[Bar]:
+        request = self._request()
+        self._ticket = await self._history.turn(request)
+        try:
+            self._handle, bars = await self._transport.live_bars(request, self)
+        except BaseException:
+            self._ticket.close()
+            raise
+        return bars
+
     async def _start(self) -> None:
-        handle, bars = await self._transport.live_bars(self._request(), self)
-        self._handle = handle
+        bars = await self._subscribe()
         if len(bars) < self._count:
             older = await self._history.bars(self._series, count=self._count + 1)
             known = {bar.time for bar in bars}
@@ -142,6 +154,7 @@ class LiveBars(AsyncIterator[BarUpdate]):
 
     def on_bars_ended(self, error: Exception) -> None:
         self._handle = None
+        self._give_ticket_back()
         if self._closed:
             return
         if isinstance(error, NoPermission | UsageError):
@@ -154,7 +167,7 @@ class LiveBars(AsyncIterator[BarUpdate]):
         error: Exception = cause
         for _ in range(RETRIES):
             try:
-                self._handle, bars = await self._transport.live_bars(self._request(), self)
+                bars = await self._subscribe()
             except (NoPermission, UsageError) as refused:
                 self._fail(refused)
                 return
@@ -181,7 +194,13 @@ class LiveBars(AsyncIterator[BarUpdate]):
         if self._handle is not None:
             self._transport.unsubscribe(self._handle)
             self._handle = None
+        self._give_ticket_back()
         self._wake()
+
+    def _give_ticket_back(self) -> None:
+        if self._ticket is not None:
+            self._ticket.close()
+            self._ticket = None
 
 
 def _differs(one: Bar, other: Bar) -> bool:

@@ -26,8 +26,8 @@ class StreamCounts:
 
 class MarketStream(AsyncIterator[MarketEvent]):
     """One consumer's queue. Quotes wait as their line and are read when the consumer takes them: at most one per
-    symbol waits, and it is the latest. Everything else waits in order, the oldest dropped (and counted) when
-    `limit` is exceeded. Gap and Resumed are never dropped."""
+    symbol waits, and it is the latest; `conflation` seconds lie at least between two of one symbol. Everything else
+    waits in order, the oldest dropped (and counted) when `limit` is exceeded. Gap and Resumed are never dropped."""
 
     def __init__(
         self,
@@ -35,12 +35,15 @@ class MarketStream(AsyncIterator[MarketEvent]):
         kinds: frozenset[StreamKind],
         on_close: Callable[[MarketStream], None],
         limit: int = QUEUE_LIMIT,
+        conflation: float = 0.0,
     ) -> None:
         #: Contract number -> symbol, of what this consumer asked for.
         self.names = names
         self.kinds = kinds
         self.counts = StreamCounts()
         self._limit = limit
+        self._conflation = conflation
+        self._taken_at: dict[int, float] = {}
         self._on_close = on_close
         self._queue: deque[QuoteLine | MarketEvent] = deque()
         self._waiting_lines: set[int] = set()
@@ -53,6 +56,15 @@ class MarketStream(AsyncIterator[MarketEvent]):
             self.counts.conflated += 1
             return
         self._waiting_lines.add(number)
+        if self._conflation:
+            loop = asyncio.get_running_loop()
+            due = self._taken_at.get(number, 0.0) + self._conflation
+            if due > loop.time():
+                loop.call_at(due, self._queue_line, line)
+                return
+        self._queue_line(line)
+
+    def _queue_line(self, line: QuoteLine) -> None:
         self._queue.append(line)
         self._wake()
 
@@ -100,7 +112,10 @@ class MarketStream(AsyncIterator[MarketEvent]):
             return item
         # a queue holds nothing but lines and events
         line: QuoteLine = item  # type: ignore[assignment]
-        self._waiting_lines.discard(line.instrument.con_id or 0)
+        number = line.instrument.con_id or 0
+        self._waiting_lines.discard(number)
+        if self._conflation:
+            self._taken_at[number] = asyncio.get_running_loop().time()
         return line.quote()
 
     def take_all(self) -> list[MarketEvent]:
@@ -125,8 +140,9 @@ class MarketStream(AsyncIterator[MarketEvent]):
 class StreamHub:
     """A MarketListener that gives every event to the streams that asked for its contract and kind."""
 
-    def __init__(self, limit: int = QUEUE_LIMIT) -> None:
+    def __init__(self, limit: int = QUEUE_LIMIT, conflation: float = 0.0) -> None:
         self._limit = limit
+        self._conflation = conflation
         self._quotes: dict[int, list[MarketStream]] = {}
         self._events: dict[tuple[int, StreamKind], list[MarketStream]] = {}
         self._streams: list[MarketStream] = []
@@ -148,7 +164,7 @@ class StreamHub:
             self._remove(stream)
             on_close(stream)
 
-        stream = MarketStream(names, frozenset(kinds), ended, self._limit)
+        stream = MarketStream(names, frozenset(kinds), ended, self._limit, self._conflation)
         self._streams.append(stream)
         for number in names:
             for kind in stream.kinds:

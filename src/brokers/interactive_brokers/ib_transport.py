@@ -75,6 +75,10 @@ class QuoteLine(Protocol):
 
     def quote(self) -> Quote: ...
 
+    def shortable(self) -> tuple[float | None, float | None]:
+        """IB ticks 46 and 89: how hard the shares are to borrow, and how many there are; None where not told."""
+        ...
+
     async def first(self, deadline: float) -> Quote:
         """The quote once it has a price. Raises the line's error, DeadlineExceeded, or LinkLost."""
         ...

@@ -22,7 +22,7 @@ def listing(symbol, **changes):
     instrument = Instrument(
         symbol, con_id=NUMBERS.get(symbol, 1000 + sum(map(ord, symbol))), primary_exchange="NASDAQ", local_symbol=symbol
     )
-    details = InstrumentDetails(
+    return InstrumentDetails(
         replace(instrument, **changes),
         long_name=f"{symbol} INC",
         valid_exchanges=("SMART", "NYSE"),
@@ -30,7 +30,6 @@ def listing(symbol, **changes):
         order_types=frozenset({"LMT", "MKT"}),
         identifiers=(("ISIN", "US0378331005"),),
     )
-    return details
 
 
 class FakeLine:
@@ -63,6 +62,9 @@ class FakeLine:
 
     def quote(self):
         return self.value
+
+    def shortable(self):
+        return 3.0, 5000.0
 
     async def first(self, deadline):
         if self.value is None and self.error is None:
@@ -198,17 +200,31 @@ class FreePacer:
     """Lets everything through, and counts."""
 
     def __init__(self):
-        self.acquired = []
+        self.turns = []
         self.open = 0
         self.most_open = 0
 
-    async def acquire(self, contract, request, weight=1):
-        self.acquired.append((contract, request, weight))
+    async def turn(self, request):
+        self.turns.append(request)
         self.open += 1
         self.most_open = max(self.most_open, self.open)
+        return FreeTicket(self)
 
-    def release(self):
-        self.open -= 1
+
+class FreeTicket:
+    def __init__(self, pacer):
+        self.pacer = pacer
+
+    def close(self):
+        if self.pacer is not None:
+            self.pacer.open -= 1
+            self.pacer = None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """History: cut, paced, shared, cached, resumable; live bars close once and come back after a gap."""
 
 import asyncio
+import itertools
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -69,7 +70,7 @@ async def test_h05_a_long_series_is_cut_into_requests_that_ib_allows(store, tran
     bars = await store.bars(MINUTES, start=start)
     assert [bar.time for bar in bars] == [start + timedelta(minutes=number) for number in range(5 * 1440)]
     assert {request.duration for request in transport.requests[1:]} == {"1 D"}
-    assert len(pacer.acquired) == len(transport.requests) == 6
+    assert len(pacer.turns) == len(transport.requests) == 6
     assert pacer.open == 0
     assert pacer.most_open <= 4
 
@@ -161,7 +162,7 @@ async def test_h13_adjusted_bars_are_one_request_that_ends_now(store, transport)
 async def test_bid_ask_counts_twice(store, transport, pacer):
     transport.history = market
     await store.bars(replace(MINUTES, source=BarSource.BID_ASK), start=NOW - timedelta(hours=1))
-    assert [weight for _, _, weight in pacer.acquired] == [2]
+    assert [turn.cost for turn in pacer.turns] == [2]
 
 
 @pytest.mark.parametrize(
@@ -186,7 +187,7 @@ def test_every_cut_covers_its_span_without_a_hole(size):
     start, end = NOW - timedelta(days=40), NOW
     chunks = chunks_of(start, end, size, open_end=True)
     assert chunks[0].end is None
-    for newer, older in zip(chunks, chunks[1:], strict=False):
+    for newer, older in itertools.pairwise(chunks):
         assert older.end == newer.start
     assert chunks[-1].start <= start
 
@@ -286,11 +287,13 @@ async def test_a_missing_permission_ends_live_bars_with_its_error(store, transpo
         await take(bars, 1)
 
 
-async def test_closing_gives_the_subscription_back(store, transport, bar_of_day):
+async def test_closing_gives_the_subscription_and_its_place_back(store, transport, pacer, bar_of_day):
     transport.live_answers = [[bar_of_day(1), bar_of_day(2)]]
     bars = LiveBars(transport, store, series, 1)
     await take(bars, 2)
+    assert pacer.open == 1
     await bars.aclose()
+    assert pacer.open == 0
     assert transport.asked["unsubscribe"] == 1
     with pytest.raises(StopAsyncIteration):
         await take(bars, 1)

@@ -11,7 +11,7 @@ from ...domain.clock import Clock
 from ...domain.instrument import Instrument
 from ...domain.market_data import DataType, Quote
 from ...errors import DeadlineExceeded
-from ..ib_vocabulary import DATA_TYPES
+from ..ib_vocabulary import DATA_TYPES, to_market_size
 from .translate import to_quote
 
 
@@ -55,6 +55,11 @@ class Line:
         if self.ticker is None:
             return Quote(self.instrument, self.time, source=self._source)
         return to_quote(self.ticker, self.instrument, self.time, self._source)
+
+    def shortable(self) -> tuple[float | None, float | None]:
+        if self.ticker is None:
+            return None, None
+        return to_market_size(self.ticker.shortable), to_market_size(self.ticker.shortableShares)
 
     @property
     def has_price(self) -> bool:

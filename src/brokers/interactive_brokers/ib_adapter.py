@@ -1,0 +1,379 @@
+"""IBAdapter: Interactive Brokers as a BaseBroker. It composes; what it does is done by its managers."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+
+from ...config.settings import Feature, Settings
+from ..base_broker import Health, Subscription, Symbol
+from ..calendar import MarketCalendar
+from ..costs import SubscriptionCosts, calculate_subscription_costs
+from ..domain.account import AccountSummary, PnL, Position
+from ..domain.clock import Clock, MarketClock
+from ..domain.instrument import Instrument, InstrumentDetails
+from ..domain.market_data import Bar, BarSize, BarSource, BarUpdate, MarketEvent, Quote, StreamKind
+from ..domain.order import NewOrder
+from ..domain.reports import WireOrder
+from ..errors import BrokerError, ConfigurationError, NoData, NotConnected
+from ..journal import Journal
+from ..managed_broker import BrokerGate, BrokerRiskView, ManagedBroker, StopSettings
+from ..orders import OrderManager, OrderSettings
+from ..risk import RiskPolicy
+from .config.ib_config import TwsSettings
+from .ib_account import PositionBook
+from .ib_async_client import IbAsyncClient
+from .ib_contracts import ContractBook, as_instrument
+from .ib_data_manager import DataPolicy, IBDataManager, QuoteSource
+from .ib_history import HistoryStore
+from .ib_order_manager import IBOrderManager, Rounded, rounded
+from .ib_pacing import HistoricalPacer
+from .ib_risk_manager import IBRiskManager, shortable_shares
+from .ib_transport import IbTransport, LinkEvent, LinkEventKind, LinkState
+
+logger = logging.getLogger(__name__)
+
+#: The market clock may be this far from the machine's before health says so (fault C28).
+CLOCK_ALARM = timedelta(seconds=1)
+JOURNAL_FILE = "journal.sqlite"
+CONTRACTS_FILE = "contracts.json"
+
+
+class IBAdapter(ManagedBroker):
+    """One IB session over one transport.
+
+    `account` is the default account, the session's first when None. `contracts_file` keeps qualified contracts on
+    disk. `margin_what_if` asks IB for the margin of orders that margin could refuse. `clock` is market time as the
+    transport tells it.
+    """
+
+    name = "ib"
+
+    def __init__(
+        self,
+        transport: IbTransport,
+        *,
+        journal: Journal,
+        policy: RiskPolicy,
+        calendar: MarketCalendar | None = None,
+        clock: Clock,
+        account: str | None = None,
+        contracts_file: Path | None = None,
+        data: DataPolicy | None = None,
+        orders: OrderSettings | None = None,
+        stop: StopSettings | None = None,
+        second_source: QuoteSource | None = None,
+        margin_what_if: bool = True,
+        professional: bool = False,
+        keep_history: bool = True,
+    ) -> None:
+        self.transport = transport
+        self._account = account
+        self._professional = professional
+        self._margin_what_if = margin_what_if
+        self._closes_journal = False
+        self.contracts = ContractBook(transport, clock, contracts_file)
+        self.pacer = HistoricalPacer(clock.monotonic)
+        self.history = HistoryStore(transport, self.pacer, clock, self._session_close, keep=keep_history)
+        self.data = IBDataManager(transport, self.contracts, self.history, clock, data, second_source)
+        self._book = PositionBook(clock.monotonic)
+        super().__init__(
+            port=transport,
+            journal=journal,
+            policy=policy,
+            calendar=calendar or MarketCalendar(),
+            clock=clock,
+            orders=orders,
+            stop=stop,
+        )
+        self.risk: IBRiskManager = IBRiskManager(policy, BrokerRiskView(self))
+        transport.add_position_listener(self._book.on_position)
+        transport.add_link_listener(self._on_link)
+
+    @classmethod
+    def from_settings(
+        cls,
+        settings: Settings,
+        *,
+        journal: Journal | None = None,
+        clock: MarketClock | None = None,
+        second_source: QuoteSource | None = None,
+        orders: OrderSettings | None = None,
+    ) -> IBAdapter:
+        """The adapter that the settings describe; nothing is opened but the journal's file.
+
+        Going live and the account's kind are checked by `Settings.check_account` as soon as the session tells its
+        accounts, before any question or order. Raises ConfigurationError or JournalError.
+        """
+        market_clock = clock or MarketClock()
+
+        def check_accounts(accounts: tuple[str, ...]) -> None:
+            chosen = (settings.account,) if settings.account in accounts and settings.account else accounts
+            for account in chosen:
+                settings.check_account(account)
+
+        client = IbAsyncClient(TwsSettings.from_settings(settings), clock=market_clock, check_accounts=check_accounts)
+        folder = settings.state_folder
+        owned = journal is None
+        if journal is None:
+            folder.mkdir(parents=True, exist_ok=True)
+            journal = Journal(folder / JOURNAL_FILE, synchronous=settings.journal_synchronous, now=market_clock.now)
+        adapter = cls(
+            client,
+            journal=journal,
+            policy=RiskPolicy.from_settings(settings.policy_values),
+            clock=market_clock,
+            account=settings.account,
+            contracts_file=folder / CONTRACTS_FILE if settings.enabled(Feature.CONTRACT_CACHE) else None,
+            data=DataPolicy.from_settings(settings),
+            orders=orders,
+            second_source=second_source,
+            margin_what_if=settings.enabled(Feature.MARGIN_WHAT_IF),
+            professional=settings.professional,
+            keep_history=settings.enabled(Feature.HISTORY_CACHE),
+        )
+        adapter._closes_journal = owned
+        return adapter
+
+    def _make_manager(self, settings: OrderSettings) -> OrderManager:
+        manager = IBOrderManager(self.port, self.journal, IBGate(self), self.clock, self._qualified, settings)
+        manager.fill_listeners = (self._book.on_fill,)
+        return manager
+
+    # Session
+
+    async def connect(self) -> None:
+        if self._trading:
+            return
+        await self.transport.connect()
+        try:
+            if self._account is not None and self._account not in self.transport.accounts():
+                raise ConfigurationError(
+                    f"account {self._account}", "this session does not hold it", "log in with its user"
+                )
+            await self._learn_positions()
+            await self._start_trading()
+        except BaseException:
+            await self.transport.disconnect()
+            raise
+
+    async def _learn_positions(self) -> None:
+        """Contracts of what is held, so that the risk rules can read their steps and hours without waiting."""
+        held = self.transport.cached_positions() or []
+        numbers = {position.instrument.con_id: position.instrument for position in held}
+        answers = await asyncio.gather(
+            *(self.contracts.details(_by_number(instrument)) for instrument in numbers.values()), return_exceptions=True
+        )
+        for answer in answers:
+            if isinstance(answer, BrokerError):
+                logger.warning("a contract that is held is not known: %s", answer)
+            elif isinstance(answer, BaseException):
+                raise answer
+
+    async def disconnect(self) -> None:
+        await self._stop_trading()
+        await self.data.close()
+        self.contracts.save()
+        await self.transport.disconnect()
+        if self._closes_journal:
+            self.journal.close()
+
+    def health(self) -> Health:
+        state = self.transport.state
+        rows: list[tuple[str, bool, str]] = [("link", state is LinkState.READY, str(state))]
+        rows += [(f"start-up: {row.name}", row.known, row.why) for row in self.transport.sections]
+        rows += [(f"farm {name}", False, text) for name, text in self.transport.farms_down.items()]
+        halted = self.manager.halted
+        rows.append(("kill switch", halted is None, halted or "off"))
+        offset = self.transport.clock_offset()
+        if offset is not None:
+            rows.append(("clock", abs(offset) <= CLOCK_ALARM, f"{offset.total_seconds():+.1f} s from this machine"))
+        blocking = [row for row in rows if not row[1] and not row[0].startswith(("farm", "clock"))]
+        connected = state in (LinkState.READY, LinkState.SYNCING, LinkState.BROKER_DOWN)
+        reason = "; ".join(f"{name}: {text}" for name, _, text in blocking)
+        return Health(connected, self._trading and self.transport.is_healthy and not blocking, reason, tuple(rows))
+
+    def accounts(self) -> tuple[str, ...]:
+        accounts = self.transport.accounts()
+        if self._account is None:
+            return accounts
+        return (self._account, *(account for account in accounts if account != self._account))
+
+    async def market_time(self) -> datetime:
+        return await self.transport.market_time()
+
+    def _on_link(self, event: LinkEvent) -> None:
+        if event.kind is LinkEventKind.LOST:
+            self._book.forget()
+        elif event.kind in (LinkEventKind.UP, LinkEventKind.RESTORED):
+            self._book.settle()
+        elif event.kind is LinkEventKind.ALARM:
+            self.manager.alarm(event.text)
+
+    # Reference and market data
+
+    async def details(self, symbol: Symbol) -> InstrumentDetails:
+        return await self.contracts.details(symbol)
+
+    async def quote(self, symbol: Symbol) -> Quote:
+        return await self.data.quote(symbol)
+
+    async def quotes(self, symbols: Iterable[Symbol]) -> dict[str, Quote]:
+        return await self.data.quotes(symbols)
+
+    async def bars(
+        self,
+        symbol: Symbol,
+        size: BarSize = BarSize.D1,
+        *,
+        count: int | None = None,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        source: BarSource = BarSource.TRADES,
+        regular_hours: bool = True,
+    ) -> list[Bar]:
+        return await self.data.bars(
+            symbol, size, count=count, start=start, end=end, source=source, regular_hours=regular_hours
+        )
+
+    def live_bars(
+        self, symbol: Symbol, size: BarSize = BarSize.D1, *, count: int = 250, source: BarSource = BarSource.TRADES
+    ) -> Subscription[BarUpdate]:
+        return self.data.live_bars(symbol, size, count, source)
+
+    def stream(
+        self, symbols: Iterable[Symbol], kinds: Iterable[StreamKind] = (StreamKind.QUOTES,)
+    ) -> Subscription[MarketEvent]:
+        return self.data.stream(symbols, kinds)
+
+    def calculate_subscription_costs(self, symbols: Iterable[Symbol]) -> SubscriptionCosts:
+        """What the market data of `symbols` costs a month; see `costs.calculate_subscription_costs`."""
+        instruments = [as_instrument(symbol) for symbol in symbols]
+        known = [self.contracts.known(one) for one in instruments]
+        listed = [row.instrument if row is not None else one for row, one in zip(known, instruments, strict=True)]
+        return calculate_subscription_costs(listed, professional=self._professional)
+
+    def _session_close(self, instrument: Instrument, day: date) -> datetime | None:
+        trading_day = self.calendar.trading_day(day)
+        return trading_day.close if trading_day is not None else None
+
+    # Orders
+
+    async def rounded(self, order: NewOrder) -> Rounded:
+        """`order` on the tick and size grids of its contract, with a report of what that changed."""
+        details = await self.details(order.instrument)
+        return rounded(order, details, self.transport.minimum_quantity)
+
+    # Account
+
+    async def positions(self, account: str | None = None) -> list[Position]:
+        self._require_trading()
+        told = await self.transport.positions()
+        return [position for position in told if account in (None, position.account)]
+
+    async def account(self, account: str | None = None) -> AccountSummary:
+        self._require_trading()
+        chosen = account or self.accounts()[0]
+        for summary in await self.transport.account_summary():
+            if summary.account == chosen:
+                return summary
+        raise NoData(f"account {chosen}", "the broker told nothing of it", f"one of {', '.join(self.accounts())}")
+
+    async def pnl(self, account: str | None = None, symbol: Symbol | None = None) -> PnL:
+        self._require_trading()
+        chosen = account or self.accounts()[0]
+        if symbol is None:
+            return await self.transport.pnl(chosen)
+        instrument = await self.contracts.qualify(symbol)
+        return await self.transport.pnl(chosen, instrument.con_id)
+
+    # What the risk rules read
+
+    def cached_quote(self, instrument: Instrument) -> Quote | None:
+        return self.data.cached_quote(instrument)
+
+    def cached_details(self, instrument: Instrument) -> InstrumentDetails | None:
+        return self.contracts.known(instrument)
+
+    def cached_positions(self, account: str) -> Sequence[Position]:
+        told = self.transport.cached_positions()
+        if told is None:
+            raise NotConnected("positions", "the broker has not told them yet", "wait until the session is synced")
+        held = [position for position in told if position.account == account]
+        return [row for row in self._book.current(held, self._new_position) if row.account == account]
+
+    def _new_position(self, account: str, con_id: int) -> Position | None:
+        details = self.contracts.by_number(con_id)
+        return None if details is None else Position(account, details.instrument, Decimal(0), Decimal(0))
+
+    def cached_account(self, account: str) -> AccountSummary | None:
+        return self.transport.cached_summary(account)
+
+    def fx_rate(self, currency: str) -> Decimal | None:
+        """USD for one unit, from the rates that IB tells against the account's base currency."""
+        if currency == "USD":
+            return Decimal(1)
+        account = self.accounts()[0]
+        unit, dollar = (self.transport.exchange_rate(account, name) for name in (currency, "USD"))
+        summary = self.transport.cached_summary(account)
+        if summary is not None and summary.currency == "USD":
+            dollar = Decimal(1)
+        if summary is not None and summary.currency == currency:
+            unit = Decimal(1)
+        return unit / dollar if unit and dollar else None
+
+    def shortable_shares(self, instrument: Instrument) -> Decimal | None:
+        return shortable_shares(*self.data.shortable(instrument))
+
+    async def freshen(self, order: NewOrder) -> None:
+        """A fresh quote, if one can be had in time; the rules judge what there is."""
+        await self.data.freshen(order.instrument)
+
+    async def check_margin(self, order: NewOrder) -> None:
+        """IB's own estimate where margin could refuse the order. Raises RiskRefusal."""
+        if not self._margin_what_if or not self.risk.needs_what_if(order):
+            return
+        details = await self.details(order.instrument)
+        account = order.account or self.accounts()[0]
+        wire = WireOrder(self.port.next_order_id, replace(order, instrument=details.instrument), account)
+        await self.risk.check_margin(wire, self.port)
+
+    def latency_report(self) -> dict[str, dict[str, float]]:
+        return {**super().latency_report(), **_stages(self.transport.latencies())}
+
+
+class IBGate(BrokerGate):
+    """The risk gate with IB's margin question, asked before the order is judged and only where it could refuse."""
+
+    def __init__(self, adapter: IBAdapter) -> None:
+        super().__init__(adapter)
+        self._adapter = adapter
+
+    async def prepare(self, order: NewOrder) -> None:
+        await super().prepare(order)
+        await self._adapter.check_margin(order)
+
+
+def _by_number(instrument: Instrument) -> Instrument:
+    """The question for a contract that the broker named itself: its number, routed by SMART."""
+    if instrument.con_id is None:
+        return instrument
+    return replace(instrument, exchange="SMART", primary_exchange=None, local_symbol=None, trading_class=None)
+
+
+def _stages(samples: Mapping[str, Sequence[float]]) -> dict[str, dict[str, float]]:
+    """Durations in seconds as a report in milliseconds; stages without any are left out."""
+    report: dict[str, dict[str, float]] = {}
+    for stage, durations in samples.items():
+        if durations:
+            ordered = sorted(durations)
+            last = len(ordered) - 1
+            row: dict[str, float] = {"count": len(ordered), "max": ordered[-1] * 1000}
+            row |= {f"p{q}": ordered[round(last * q / 100)] * 1000 for q in (50, 95, 99)}
+            report[stage] = row
+    return report
