@@ -12,7 +12,7 @@ from ..brokers.domain.sessions import TradingDay
 from .gateway_process import GatewayProcess
 
 #: Market time between the open and the agent's look: quotes are two-sided by then and the opening blackout is over.
-SETTLE = timedelta(minutes=1)
+SETTLE = timedelta(seconds=10)
 #: Market time that a replay runs at a stretch, so that the agent sees fills while the session lasts.
 STRETCH = timedelta(minutes=65)
 #: Real seconds between two looks at the clock while waiting for a session.

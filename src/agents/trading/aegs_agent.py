@@ -158,7 +158,6 @@ class AegsAgent:
             if signal.score.points < self.settings.entry_score:
                 continue
             if signal.symbol in held:
-                self._note(self._signal_action(signal, "KEEP", "already held"))
                 continue
             try:
                 await self._enter(signal)
@@ -192,7 +191,6 @@ class AegsAgent:
     async def _enter(self, signal: Signal) -> None:
         key = entry_key(signal.symbol, trading_date(signal.time))
         if self._known(key):
-            self._note(self._signal_action(signal, "KEEP", "an entry was already placed today", key=key))
             return
         account = await self.broker.account()
         quote = await self.broker.quote(signal.symbol)
@@ -310,7 +308,21 @@ class AegsAgent:
         async with contextlib.aclosing(self.broker.order_events()) as events:
             async for event in events:
                 if event.order is not None and event.order.key.startswith(KEY_PREFIX) and event.kind in _EVENT_WORDS:
-                    self._note(_event_action(event, event.order))
+                    self._note(self._event_action(event, event.order))
+
+    def _event_action(self, event: OrderEvent, order: Order) -> Action:
+        fill = event.fill
+        if fill is None:
+            return Action(event.time, order.instrument.symbol, _EVENT_WORDS[event.kind], event.text, key=order.key)
+        what, why = _EVENT_WORDS[event.kind], f"{order.filled} of {order.intent.quantity}"
+        if not is_entry_key(order.key):
+            entry_of, _, kind = order.key.rpartition("-")
+            what = f"{_EXIT_WORDS.get(kind, 'EXIT')} {what}"
+            if self._known(entry_of) and (paid := self.broker.order(entry_of).average_price) is not None:
+                why += f", {(fill.price / paid - 1) * 100:+.1f} % on {paid:.2f}"
+        if event.recovered:
+            why += ", learnt after a gap"
+        return Action(fill.time, order.instrument.symbol, what, why, None, fill.quantity, fill.price, order.key)
 
     def _known(self, key: str) -> bool:
         try:
@@ -352,19 +364,3 @@ _EVENT_WORDS = {
     OrderEventKind.ALARM: "ALARM",
 }
 _EXIT_WORDS = {"1": "STOP", "2": "TARGET"}
-
-
-def _event_action(event: OrderEvent, order: Order) -> Action:
-    fill = event.fill
-    what = _EVENT_WORDS[event.kind]
-    if fill is not None and not is_entry_key(order.key):
-        what = _EXIT_WORDS.get(order.key.rpartition("-")[2], "EXIT") + " FILL"
-    return Action(
-        fill.time if fill else event.time,
-        order.instrument.symbol,
-        what,
-        event.text or order.intent.reason,
-        quantity=fill.quantity if fill else None,
-        price=fill.price if fill else None,
-        key=order.key,
-    )

@@ -193,10 +193,10 @@ class PaperMarket:
 
 
 def quote_of(instrument: Instrument, view: MarketView, now: datetime) -> Quote:
-    """The exchange's market as a quote, stamped with the market's own time."""
+    """The exchange's market as a quote. Read from the book itself, so it is as fresh as `now`."""
     return Quote(
         instrument=instrument,
-        time=view.time or now,
+        time=now,
         bid=_float(view.bid),
         ask=_float(view.ask),
         bid_size=_float(view.bid_size),
