@@ -92,6 +92,13 @@ def test_the_reserve_holds_for_several_orders_and_more_cancels() -> None:
     assert [cancel.state for cancel in cancels].count(SendState.SENT) == 3
 
 
+def test_q14_the_probe_of_the_link_is_not_held_up_by_requests() -> None:
+    line = Line()
+    for index in range(200):
+        line.put(MARKET_DATA, index)
+    assert line.put(49).state is SendState.SENT
+
+
 def test_lanes_leave_in_order_of_priority() -> None:
     line = Line(RateLimit(messages=5, order_reserve=0, cancel_reserve=0))
     for index in range(5):

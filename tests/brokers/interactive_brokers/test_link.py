@@ -122,9 +122,6 @@ class Peer:
         return self
 
 
-# --- handshake ------------------------------------------------------------------------------------------------
-
-
 async def test_the_handshake_offers_versions_and_logs_on() -> None:
     peer = await Peer().ready()
     assert peer.transport.written.startswith(b"API\0\0\0\0\x09v157..178")
@@ -250,8 +247,6 @@ async def test_giving_up_the_attempt_closes_the_socket() -> None:
     assert not peer.link.isConnected()
 
 
-# --- bytes ----------------------------------------------------------------------------------------------------
-
 STREAM = [
     msg(4, 2, -1, 2104, "farm is OK:usfarm", ""),
     msg(1, 6, 5, 1, 10.25, 300, 1),
@@ -366,9 +361,6 @@ async def test_c19_a_broken_message_costs_only_itself() -> None:
     ]
     assert peer.listener.ids == [57, 99]
     assert peer.link.isReady()
-
-
-# --- the end --------------------------------------------------------------------------------------------------
 
 
 async def test_c24_the_end_reports_what_never_left() -> None:

@@ -173,9 +173,6 @@ def open_order(order_id: int, what_if: int = 0, margin: str = "1.797693134862315
     return msg(*before, *middle, *legs, *state, *tail)
 
 
-# --- questions ------------------------------------------------------------------------------------------------
-
-
 async def test_a_question_is_answered_and_nothing_stays_behind(session: Session) -> None:
     for _ in range(50):
         task = await session.ask(session.api.reqMatchingSymbolsAsync("AA"))
@@ -337,9 +334,6 @@ async def test_c25_values_survive_a_lost_link(session: Session) -> None:
     assert session.wrapper.stale
     assert session.wrapper.positions["DU1"][265598].position == 5
     assert len(session.wrapper.accountValues) == 1
-
-
-# --- orders ---------------------------------------------------------------------------------------------------
 
 
 async def test_order_events_arrive_raw_and_in_order(session: Session) -> None:
@@ -536,9 +530,6 @@ async def test_c21_a_listener_that_fails_costs_nothing_but_its_own_event(caplog:
     assert session.api.client.decoder.malformed.total() == 0
 
 
-# --- streams --------------------------------------------------------------------------------------------------
-
-
 async def test_streams_that_ended_leave_nothing_behind(session: Session) -> None:
     for _ in range(100):
         session.api.reqMktData(AAPL)
@@ -623,3 +614,26 @@ async def test_a_calculation_ends_its_question(session: Session) -> None:
     session.say(msg(21, session.sent(54)[-1][2], 53, 0, 0.25, -2, 5.0, -1, -2, -2, -2, 100.0))
     computation = await task
     assert (computation.impliedVol, computation.delta, computation.theta) == (0.25, None, None)
+
+
+async def test_snapshots_end_together_and_are_forgotten(session: Session) -> None:
+    msft = Stock("MSFT", "SMART", "USD", conId=272093)
+    task = await session.ask(session.api.reqTickersAsync(AAPL, msft, AAPL))
+    requests = [fields[2] for fields in session.sent(1)]
+    session.say(msg(1, 6, requests[1], 1, 10.5, 100, 1), *(msg(57, 1, request) for request in requests))
+    assert [ticker.contract.symbol for ticker in await task] == ["AAPL", "MSFT", "AAPL"]
+    assert session.leftovers() == EMPTY
+
+
+async def test_a_snapshot_that_fails_leaves_nothing_behind(session: Session) -> None:
+    task = await session.ask(session.api.reqTickersAsync(AAPL))
+    session.say(error(int(session.sent(1)[-1][2]), 354))
+    with pytest.raises(NoPermission):
+        await task
+    assert session.leftovers() == EMPTY
+
+
+async def test_bulletins_are_kept_in_bounds(session: Session) -> None:
+    for number in range(1500):
+        session.say(msg(14, 1, number, 1, "bulletin", "NYSE"))
+    assert list(session.wrapper.msgId2NewsBulletin) == list(range(500, 1500))

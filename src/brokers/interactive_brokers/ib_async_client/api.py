@@ -52,8 +52,6 @@ class TwsApi(IB):
         """Close the link. Waiting questions raise LinkLost; known values stay, marked stale."""
         self.client.disconnect()
 
-    # --- orders ---------------------------------------------------------------------------------------------
-
     def placeOrder(self, contract: Contract, order: Order) -> Outgoing:
         """Send a new order, or a change when `order.orderId` names a live one. The order object is not changed."""
         return self.client.placeOrder(order.orderId or self.client.next_order_id(), contract, order)
@@ -70,7 +68,25 @@ class TwsApi(IB):
         self.client.placeOrder(order_id, contract, question)
         return answer
 
-    # --- questions without a request id -----------------------------------------------------------------------
+    async def reqTickersAsync(self, *contracts: Contract, regulatorySnapshot: bool = False) -> list[Any]:
+        """Snapshots. The streams are forgotten however it ends; the first failure is raised when all have ended."""
+        asked = []
+        for contract in contracts:
+            request_id = self.client.getReqId()
+            answer = self.wrapper.startReq(request_id, contract)
+            ticker = self.wrapper.startTicker(request_id, contract, f"snapshot {request_id}")
+            asked.append((answer, ticker, f"snapshot {request_id}"))
+            self.client.reqMktData(request_id, contract, "", True, regulatorySnapshot, [])
+        try:
+            ends = await asyncio.gather(*(answer for answer, _, _ in asked), return_exceptions=True)
+        finally:
+            for _, ticker, kind in asked:
+                self.wrapper.endTicker(ticker, kind)
+                self.wrapper.ticker2ReqId.pop(kind, None)
+        failures = [end for end in ends if isinstance(end, BaseException)]
+        if failures:
+            raise failures[0]
+        return [ticker for _, ticker, _ in asked]
 
     async def _ask(self, key: str, question: Any, send: Callable[[], Any]) -> Any:
         """Ask what carries no request id. Callers with the same question share its answer; another question of the

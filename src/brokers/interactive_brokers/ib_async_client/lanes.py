@@ -57,7 +57,7 @@ MESSAGE_LANES: Mapping[int, Lane] = MappingProxyType(
         23: Lane.SUBSCRIPTION,  # cancelScannerSubscription
         24: Lane.HISTORY,  # reqScannerParameters
         25: Lane.SUBSCRIPTION,  # cancelHistoricalData
-        49: Lane.QUERY,  # reqCurrentTime (the heartbeat)
+        49: Lane.ORDER,  # reqCurrentTime: the probe that an order may wait for
         50: Lane.SUBSCRIPTION,  # reqRealTimeBars
         51: Lane.SUBSCRIPTION,  # cancelRealTimeBars
         52: Lane.HISTORY,  # reqFundamentalData

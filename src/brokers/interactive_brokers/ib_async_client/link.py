@@ -66,8 +66,6 @@ class TwsLink(Client):
         self.connection_time = ""
         self._handshake_error = ""
 
-    # --- ids ------------------------------------------------------------------------------------------------
-
     def getReqId(self) -> int:
         """A fresh request id, never one that was used before in this process. NotConnected without a session."""
         self._require_ready()
@@ -95,8 +93,6 @@ class TwsLink(Client):
     def _require_ready(self) -> None:
         if not self._apiReady:
             raise NotConnected("a request to TWS", "there is no session", "connect first")
-
-    # --- connecting -----------------------------------------------------------------------------------------
 
     async def connectAsync(self, host: str, port: int, clientId: int, timeout: float | None = 4.0) -> None:
         """Open the link and log on. ConnectFailed, whose `kind` says why, as soon as the outcome is known."""
@@ -158,8 +154,6 @@ class TwsLink(Client):
         """Drop a link that no longer answers: at once, unsent bytes and all. The listener hears of it."""
         self._drop(LinkLost(f"the link to {self.host}:{self.port}", why, "it is made again by the session"))
 
-    # --- sending --------------------------------------------------------------------------------------------
-
     @property
     def queue(self) -> SendQueue:
         """The send queue of the current link. NotConnected before the first one."""
@@ -209,8 +203,6 @@ class TwsLink(Client):
                 self._queue.resume()
             else:
                 self._queue.pause()
-
-    # --- receiving ------------------------------------------------------------------------------------------
 
     def _on_data(self, data: bytes) -> None:
         self._numBytesRecv += len(data)
@@ -295,8 +287,6 @@ class TwsLink(Client):
     def _on_malformed_tick(self, fields: list[str], error: Exception) -> None:
         message_id = int(fields[0])
         self.decoder.fail(message_id, fields, error)
-
-    # --- the end --------------------------------------------------------------------------------------------
 
     def _on_corrupt(self, why: str) -> None:
         what = f"reading from {self.host}:{self.port}"
