@@ -21,9 +21,9 @@ from ..ib_transport import BarListener, BarRequest, MarketListener
 from ..ib_vocabulary import BAR_SIZE_WORDS, DATA_TYPE_CODES, WHAT_TO_SHOW
 from .api import TwsApi
 from .listener import ErrorMessage
+from .pending import request_failure
 from .quote_line import Line
 from .translate import to_bar, to_contract, to_depth, to_quote
-from .wrapper import request_failure
 
 logger = logging.getLogger(__name__)
 

@@ -191,9 +191,12 @@ class Session:
 
     async def _sync(self) -> None:
         """Every start-up query at once, each with its deadline; what stays unanswered is unknown, not empty."""
-        queries = {"current time": self.ask_time, **self._owner.startup_queries()}
+        first = "current time"
+        queries = {first: self.ask_time, **self._owner.startup_queries()}
         self._sections = {name: _Section() for name in queries}
-        await asyncio.gather(*(self._section(name, query) for name, query in queries.items()))
+        # market time stamps whatever the others tell
+        await self._section(first, queries[first])
+        await asyncio.gather(*(self._section(name, query) for name, query in queries.items() if name != first))
         missing = [name for name, row in self._sections.items() if not row.known]
         if missing:
             self.tell(LinkEventKind.ALARM, f"not known yet, trading is blocked: {', '.join(missing)}")
@@ -250,10 +253,10 @@ class Session:
         for row in self._sections.values():
             row.known, row.why = False, "the link was lost"
         self._owner.on_session_lost(error)
-        if was in (LinkState.READY, LinkState.BROKER_DOWN):
+        if was in (LinkState.READY, LinkState.BROKER_DOWN) and self._wanted:
             self._owner.on_trust_lost(str(error))
             self.tell(LinkEventKind.LOST, str(error))
-            if self._wanted and (self._reconnecting is None or self._reconnecting.done()):
+            if self._reconnecting is None or self._reconnecting.done():
                 self._reconnecting = self.spawn(self._reconnect(), "reconnect")
 
     async def _reconnect(self) -> None:
