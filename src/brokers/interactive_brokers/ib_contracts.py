@@ -148,7 +148,7 @@ class ContractBook:
         """Qualify. Raises UnknownInstrument, AmbiguousInstrument, or RequestFailed while a farm is down (H10)."""
         instrument = as_instrument(symbol)
         key = key_of(instrument) if instrument.con_id is None else (str(instrument.con_id), instrument.exchange)
-        entry = self._by_key.get(key)
+        entry = self._by_key.get(key) or self._routed_alike(instrument)
         if entry is not None and self._clock.now() - entry.told_at < DETAILS_LIFE:
             self.answered_from_cache += 1
             return entry.details
@@ -164,6 +164,11 @@ class ContractBook:
             if entry is not None:
                 return entry.details
             raise
+
+    def _routed_alike(self, instrument: Instrument) -> _Entry | None:
+        """What is known of a contract number, if it was asked for with the same routing."""
+        entry = self._by_number.get(instrument.con_id) if instrument.con_id is not None else None
+        return entry if entry is not None and entry.details.instrument.exchange == instrument.exchange else None
 
     async def qualify(self, symbol: Symbol) -> Instrument:
         """The instrument with its contract number."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from functools import lru_cache
@@ -81,6 +82,20 @@ def to_instrument(contract: Contract) -> Instrument:
         contract.right,
         contract.multiplier,
     )
+
+
+def to_held(contract: Contract) -> Instrument:
+    """The instrument of a position or an execution. Both name the place of listing or of the trade as the exchange;
+    what is held is traded by SMART where IB routes it."""
+    instrument = to_instrument(contract)
+    if instrument.sec_type in (SecType.STOCK, SecType.OPTION) and instrument.exchange != "SMART":
+        return _routed(instrument)
+    return instrument
+
+
+@lru_cache(maxsize=4096)
+def _routed(instrument: Instrument) -> Instrument:
+    return replace(instrument, exchange="SMART")
 
 
 @lru_cache(maxsize=4096)
@@ -254,7 +269,7 @@ def to_fill(contract: Contract, execution: Execution, commission: IbCommission |
     report = to_commission(commission) if commission is not None else None
     return Fill(
         exec_id=execution.execId,
-        instrument=to_instrument(contract),
+        instrument=to_held(contract),
         side=side,
         quantity=abs(quantity),
         price=price,
@@ -307,7 +322,7 @@ def to_what_if(state: IbOrderState) -> WhatIf:
 
 def to_position(account: str, contract: Contract, quantity: float, average_cost: float) -> Position:
     return Position(
-        account, to_instrument(contract), to_decimal(quantity) or Decimal(0), to_decimal(average_cost) or Decimal(0)
+        account, to_held(contract), to_decimal(quantity) or Decimal(0), to_decimal(average_cost) or Decimal(0)
     )
 
 
