@@ -108,7 +108,7 @@ _MONEY = (
 def _convert(name: str, value: Any) -> Any:
     try:
         if name == "restricted":
-            return frozenset(filter(None, value.split(",")) if isinstance(value, str) else value)
+            return frozenset(_listed(value))
         if name == "symbol_limits":
             pairs = [part.split("=") for part in value.split(",")] if isinstance(value, str) else dict(value).items()
             return {symbol: Decimal(str(limit)) for symbol, limit in pairs}
@@ -124,6 +124,14 @@ def _convert(name: str, value: Any) -> Any:
         return number
     except (ValueError, TypeError, KeyError, InvalidOperation, OverflowError, AttributeError):
         raise ConfigurationError(f"risk limit {name}={value!r}", f"it is not {_kind(name)}") from None
+
+
+def _listed(value: Any) -> list[str]:
+    if isinstance(value, str):
+        return [part for part in value.split(",") if part.strip()]
+    if not isinstance(value, list | tuple | set | frozenset):
+        raise TypeError("not a list")
+    return list(value)
 
 
 def _kind(name: str) -> str:

@@ -62,7 +62,12 @@ class RedactingFilter(logging.Filter):
         self.redact = redact
 
     def filter(self, record: logging.LogRecord) -> bool:
-        record.msg = self.redact(record.getMessage())
+        try:
+            message = record.getMessage()
+        except (TypeError, ValueError, KeyError, IndexError):
+            # The line's own mistake; raised here, it would stop the program that logs.
+            message = f"{record.msg} (arguments that do not fit: {record.args!r})"
+        record.msg = self.redact(message)
         record.args = None
         if record.exc_info and record.exc_info[0] is not None:
             record.exc_text = "".join(traceback.format_exception(*record.exc_info)).rstrip()
