@@ -82,7 +82,7 @@ class BaseBroker(abc.ABC):
     name: str
     clock: Clock
 
-    async def __aenter__(self) -> BaseBroker:
+    async def __aenter__(self) -> Self:
         await self.connect()
         return self
 

@@ -32,6 +32,7 @@ from .boundary import FAILED, OK, print_json, run_async
 from .gateway_process import GatewayProcess, running_gateway
 from .opening import Opening, settings_for, state_folder
 from .options import BrokerChoice, BrokerOption, ConfigOption, JsonOption, LiveOption
+from .run_report import make_console
 
 #: Real seconds for a TCP connect to a port that might be IB's.
 PROBE_DEADLINE = 1.0
@@ -91,7 +92,7 @@ async def examine(opening: Opening, symbol: str, as_json: bool) -> int:
     if as_json:
         print_json({"checks": [asdict(check) for check in checks]})
     else:
-        show(checks, Console())
+        show(checks, make_console())
     return FAILED if any(check.verdict is Verdict.FAIL for check in checks) else OK
 
 

@@ -8,7 +8,6 @@ from decimal import Decimal, InvalidOperation
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from ..brokers.domain.market_data import Bar, BarSize, Quote
@@ -28,7 +27,7 @@ from .options import (
     SeedOption,
     StartOption,
 )
-from .run_report import fill_json, order_json, position_json, position_table
+from .run_report import fill_json, make_console, order_json, position_json, position_table
 
 #: Fields of AccountSummary that `account` shows, in this order.
 BALANCES = (
@@ -75,7 +74,7 @@ def quote(
             body = {name: _quote_json(one) for name, one in found.items()}
             print_json({"quotes": body, "errors": {name: str(error) for name, error in missing.items()}})
         else:
-            console = Console()
+            console = make_console()
             console.print(_quote_table(list(found.values())))
             for name, error in missing.items():
                 console.print(f"[red]{name}[/]: {error}")
@@ -104,7 +103,7 @@ def bars(
         if json_output:
             print_json({"symbol": symbol, "size": chosen.value, "bars": [asdict(bar) for bar in found]})
         else:
-            Console().print(_bar_table(symbol, chosen, found))
+            make_console().print(_bar_table(symbol, chosen, found))
         return OK
 
     return _with(Opening(broker, config, i_understand_live, paper_arguments(files, start, seed)), work)
@@ -131,7 +130,7 @@ def account(
         for field in BALANCES:
             values = [getattr(summary, field) for summary in summaries]
             table.add_row(field.replace("_", " "), *(_shown(value) for value in values))
-        Console().print(table)
+        make_console().print(table)
         return OK
 
     return _with(Opening(broker, config, i_understand_live, fresh=fresh), work)
@@ -150,9 +149,9 @@ def positions(
         if json_output:
             print_json({"positions": [position_json(position) for position in found]})
         elif found:
-            Console().print(position_table(found))
+            make_console().print(position_table(found))
         else:
-            Console().print("no positions")
+            make_console().print("no positions")
         return OK
 
     return _with(Opening(broker, config, i_understand_live), work)
@@ -191,7 +190,7 @@ def orders(
                 intent.tif.value,
                 order.reason or intent.reason,
             )
-        Console().print(table if found else "no orders")
+        make_console().print(table if found else "no orders")
         return OK
 
     return _with(Opening(broker, config, i_understand_live), work)
@@ -226,7 +225,7 @@ def costs(
     for line in found.lines:
         note = line.source if line.verified else f"{line.source} (unverified)"
         table.add_row(line.name, str(line.count), f"{line.monthly:.2f}", f"{line.due:.2f}", str(line.as_of), note)
-    console = Console()
+    console = make_console()
     console.print(table)
     console.print(f"total {found.monthly:.2f} USD a month, {found.waived:.2f} waived")
     if found.saving is not None:

@@ -6,7 +6,6 @@ from decimal import Decimal, InvalidOperation
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from ..brokers.base_broker import StopReport
 from ..brokers.domain.instrument import Instrument
@@ -18,7 +17,7 @@ from ..brokers.smart_orders import SmartOrderPolicy
 from .boundary import FAILED, OK, print_json, reported, run_async
 from .opening import Opening, open_broker
 from .options import BarsOption, BrokerChoice, BrokerOption, ConfigOption, JsonOption, LiveOption
-from .run_report import order_json, position_json
+from .run_report import make_console, order_json, position_json
 
 #: Real seconds that buy and sell wait for a fill before they report the order as working.
 FILL_WAIT = 3.0
@@ -175,7 +174,7 @@ def resume(
     async def work() -> int:
         async with open_broker(_opening(broker, config, i_understand_live)) as session:
             await session.resume()
-        Console().print("new orders are accepted again")
+        make_console().print("new orders are accepted again")
         return OK
 
     return run_async(work())
@@ -271,7 +270,7 @@ def _show_orders(orders: list[Order], as_json: bool) -> None:
     if as_json:
         print_json({"orders": [order_json(order) for order in orders]})
         return
-    console = Console()
+    console = make_console()
     for order in orders:
         intent = order.intent
         price = f" at {order.average_price:.4f}" if order.average_price is not None else ""
@@ -297,7 +296,7 @@ def _show_stop(report: StopReport, as_json: bool) -> None:
             }
         )
         return
-    console = Console()
+    console = make_console()
     console.print(f"new orders refused after {report.refused_after * 1000:.1f} ms")
     console.print(f"cancelled {len(report.cancelled)}, still working {len(report.still_working)}")
     for position in report.not_flat:

@@ -24,7 +24,7 @@ from .boundary import FAILED, INTERRUPTED, OK, print_json, show_error
 from .gateway_process import GatewayProcess
 from .opening import Opening, log_to, settings_for, state_folder
 from .options import BrokerChoice
-from .run_report import Summary
+from .run_report import Summary, make_console
 from .session_driver import ReplayDriver, SessionDriver, WallDriver
 
 #: What the agent trades when no symbols are named: the stocks whose bars ship with the package.
@@ -47,7 +47,7 @@ async def run(options: RunOptions) -> int:
     if options.cycles < 1:
         raise InvalidRequest(f"cycles {options.cycles}", "a run has at least one session", "give --cycles 1 or more")
     settings = settings_for(options.opening)
-    console = Console(stderr=options.as_json)
+    console = make_console(stderr=options.as_json)
     folder = run_folder(settings, options.opening.broker)
     with log_to(folder, settings):
         return await _run_logged(options, settings, folder, console)

@@ -8,6 +8,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -114,7 +115,7 @@ class Summary:
         console.print(Text(f"journal: {self.journal}", style="dim"))
 
     def _diary(self) -> RenderableType:
-        table = Table(title="What happened and why", title_justify="left", expand=False)
+        table = Table(title="What happened and why", title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
         for name, justify in (("date", "left"), ("symbol", "left"), ("action", "left"), ("points", "right")):
             table.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]
         table.add_column("quantity", justify="right", no_wrap=True)
@@ -122,7 +123,7 @@ class Summary:
         table.add_column("why", overflow="fold")
         for action in self.actions:
             table.add_row(
-                f"{action.time:%Y-%m-%d %H:%M}",
+                f"{action.time:%Y-%m-%d}",
                 action.symbol,
                 Text(action.what, style=_STYLES.get(action.what, "")),
                 "" if action.points is None else str(action.points),
@@ -149,7 +150,7 @@ class Summary:
         yield Text.from_markup(f"[bold]Costs[/] commissions {_money(self.commissions)}{basis}")
 
     def _latency_table(self) -> RenderableType:
-        table = Table(title="Latency, milliseconds", title_justify="left")
+        table = Table(title="Latency, milliseconds", title_justify="left", box=box.SIMPLE_HEAD)
         for name in ("stage", "count", "p50", "p95", "p99"):
             table.add_column(name, justify="left" if name == "stage" else "right")
         for stage, words in LATENCY_STAGES:
@@ -160,8 +161,14 @@ class Summary:
         return table
 
 
+def make_console(*, stderr: bool = False) -> Console:
+    """The terminal, or wide enough lines for a file or a pipe."""
+    console = Console(stderr=stderr)
+    return console if console.is_terminal else Console(stderr=stderr, width=140)
+
+
 def position_table(positions: Iterable[Position]) -> Table:
-    table = Table(title="Positions", title_justify="left")
+    table = Table(title="Positions", title_justify="left", box=box.SIMPLE_HEAD)
     for name in ("account", "symbol", "quantity", "average cost", "price", "value", "unrealized"):
         table.add_column(name, justify="left" if name in ("account", "symbol") else "right")
     for position in positions:

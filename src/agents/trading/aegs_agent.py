@@ -96,6 +96,8 @@ class AegsAgent:
         self._ready: dict[str, asyncio.Event] = {symbol: asyncio.Event() for symbol in self.symbols}
         self._details: dict[str, InstrumentDetails] = {}
         self._tasks: list[asyncio.Task[None]] = []
+        #: Held while an order is placed, so that the diary tells the entry before its fill.
+        self._placing = asyncio.Lock()
 
     async def start(self) -> None:
         """Subscribe to every symbol's daily bars and to order events. A symbol without history is left out, and
@@ -205,12 +207,13 @@ class AegsAgent:
         reason = f"{signal.score.points} points: {'; '.join(signal.score.reasons)}"
         order = NewOrder(details.instrument, Side.BUY, quantity, key=key, reason=reason)
         entry = priced(order, quote, details, self.settings.pricing)
-        placed = await self._place_fitting(entry, details, signal)
-        self._note(
-            self._signal_action(
-                signal, "ENTER", reason, key=key, quantity=placed.intent.quantity, price=placed.intent.limit_price
+        async with self._placing:
+            intent = (await self._place_fitting(entry, details, signal)).intent
+            self._note(
+                self._signal_action(
+                    signal, "ENTER", reason, key=key, quantity=intent.quantity, price=intent.limit_price
+                )
             )
-        )
 
     async def _place_fitting(self, entry: NewOrder, details: InstrumentDetails, signal: Signal) -> Order:
         """Place the bracket; when a size rule names a smaller order that fits, take that one and say so."""
@@ -308,7 +311,8 @@ class AegsAgent:
         async with contextlib.aclosing(self.broker.order_events()) as events:
             async for event in events:
                 if event.order is not None and event.order.key.startswith(KEY_PREFIX) and event.kind in _EVENT_WORDS:
-                    self._note(self._event_action(event, event.order))
+                    async with self._placing:
+                        self._note(self._event_action(event, event.order))
 
     def _event_action(self, event: OrderEvent, order: Order) -> Action:
         fill = event.fill
