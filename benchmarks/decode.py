@@ -1,6 +1,6 @@
 """Decoding and encoding: raw ib_async against this package's link, in turns, in one process.
 
-    python benchmarks/decode.py [--rounds N] [--json]
+    python -m benchmarks.decode [--rounds N] [--json]
 
 Both sides get the same bytes through their connection's `data_received` and end with the same Tickers; nothing is
 sent over a socket. The figure of a row is the median of the rounds, the ratio is raw time over our time.
