@@ -35,6 +35,23 @@ def test_the_next_change_is_refused_and_the_order_lives(pit):
     assert pit.exchange.order(1, 1).ticket.limit_price == 90
 
 
+def test_a_swallowed_order_never_was(pit):
+    pit.exchange.faults.swallow_next()
+    pit.buy(1)
+    assert pit.events == []
+    assert pit.exchange.order(1, 1) is None
+    pit.buy(1)
+    assert pit.status(2) == "Filled"
+
+
+def test_a_stale_status_can_be_told(pit):
+    pit.buy(1)
+    stale = next(row for row in pit.events if isinstance(row, StatusChanged))
+    pit.exchange.inject(stale)
+    assert pit.tape[-1] == "1 PreSubmitted 0/1"
+    assert pit.status(1) == "Filled"
+
+
 def test_an_acknowledgement_is_held_while_the_order_works(pit):
     pit.exchange.faults.hold(StatusChanged)
     pit.buy(1)

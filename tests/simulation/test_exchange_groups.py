@@ -143,3 +143,24 @@ def test_an_oca_group_ends_with_the_fill_of_one():
     pit.run(START + SECOND)
     assert [pit.status(number) for number in (2, 3, 4)] == ["Cancelled", "Filled", "Submitted"]
     assert pit.position() == 0
+
+
+def test_a_parent_that_is_refused_takes_its_children_along():
+    pit = Pit(*market((99, "99.50", 99)), cash=1_000)
+    bracket(pit)
+    assert pit.tape == [
+        "1 Inactive 0/100",
+        "1 error 201",
+        "2 Inactive 0/100",
+        "2 error 135",
+        "3 Inactive 0/100",
+        "3 error 135",
+    ]
+    assert pit.exchange.open_orders() == []
+
+
+def test_children_of_a_parent_that_fills_at_once_go_to_work_at_once():
+    pit = Pit(*market((99, "99.50", 99)))
+    bracket(pit)
+    assert [pit.status(number) for number in (1, 2, 3)] == ["Filled", "PreSubmitted", "Submitted"]
+    assert pit.exchange.order(1, 2).why_held == "trigger"

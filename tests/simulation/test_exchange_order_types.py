@@ -253,3 +253,10 @@ def test_all_or_none_and_minimum_quantity_wait_for_enough():
     pit.buy(60, "100.02", min_quantity=50)
     assert pit.fills == [(50, D("100.02"))]
     assert pit.status(3) == "Submitted"
+
+
+def test_a_market_order_ignores_prices_that_its_type_does_not_use():
+    pit = Pit(*ticks((100, "100.02"), (100, "100.05"), size=5))
+    pit.order("BUY", 10, limit_price=1, stop_price="0.005")
+    pit.run(START + SECOND)
+    assert pit.fills == [(5, D("100.02")), (5, D("100.05"))]

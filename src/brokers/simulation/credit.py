@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from ..domain.instrument import Instrument, SecType
-from ..domain.order import Side, WhatIf
+from ..domain.order import TYPE_RULES, OrderType, PriceField, Side, WhatIf
 from .book import WorkingOrder
 from .exchange_state import ExchangeState
 from .hours import trade_date
@@ -100,7 +100,10 @@ class Credit:
     def expected_price(self, ticket: OrderTicket) -> Decimal | None:
         """Limit, stop, or the touch; the last price where there is no touch; None before any price."""
         market = self._state.markets[ticket.con_id]
-        return ticket.limit_price or ticket.stop_price or market.touch(ticket.side) or market.mark
+        rule = TYPE_RULES[ticket.type or OrderType.MARKET]
+        limit = ticket.limit_price if PriceField.LIMIT in rule.required | rule.optional else None
+        stop = ticket.stop_price if PriceField.STOP in rule.required else None
+        return limit or stop or market.touch(ticket.side) or market.mark
 
     def what_if(self, ticket: OrderTicket, instrument: Instrument) -> WhatIf:
         """IB's what-if answer; every amount None while the contract has no price."""

@@ -341,6 +341,11 @@ class Exchange:
         """Figures None when the account never held `con_id`."""
         return self._state.ledger.pnl_single(account, con_id, self.now)
 
+    def inject(self, event: ExchangeEvent) -> None:
+        """Tell listeners an event that did not happen: a stale status, a spurious error."""
+        self._announcer.tell(event)
+        self._announcer.deliver()
+
     # what a broker does on its own, and the account's life on disk
 
     def correct_execution(self, exec_id: str, *, price: Decimal | None = None, quantity: Decimal | None = None) -> str:

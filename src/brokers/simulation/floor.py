@@ -141,7 +141,7 @@ class Floor:
             # A fill can shrink or end its own order through the group it is in.
             if order.phase is Phase.WORKING and order.fillable > 0:
                 self.execute(order, replace(match, quantity=min(match.quantity, order.fillable)))
-        if order.phase is Phase.WORKING and not order.resting and order.ticket.limit_price is not None:
+        if order.phase is Phase.WORKING and not order.resting and matching.limit_of(order) is not None:
             matching.join_queue(order, market, state.settings.fills)
 
     def _allowed(self, order: WorkingOrder, matches: list[Match]) -> list[Match]:
@@ -174,7 +174,7 @@ class Floor:
         for order in orders:
             if order.phase is Phase.HELD:
                 self.progress(order)
-            elif order.phase is Phase.WORKING:
+            elif order.phase is Phase.WORKING and not matching.out_of_reach(order, market):
                 self.fill(order)
 
     def recheck_conditions(self) -> None:
@@ -226,9 +226,10 @@ class Floor:
     def schedule(self, order: WorkingOrder) -> None:
         """Put the order's own times on the agenda."""
         state = self._state
-        order.expires_at = state.expiry(order)
-        if order.expires_at is not None:
-            state.agenda.add(order.expires_at, Due.EXPIRY, lambda: self._expire(order))
+        expires = state.expiry(order)
+        if expires is not None and expires != order.expires_at:
+            state.agenda.add(expires, Due.EXPIRY, lambda: self._expire(order))
+        order.expires_at = expires
         if order.ticket.good_after is not None and order.ticket.good_after > state.now:
             state.agenda.add(order.ticket.good_after, Due.ORDER, lambda: self.progress(order))
         for condition in order.ticket.conditions:
@@ -352,6 +353,7 @@ class Floor:
         if child.phase is Phase.WORKING:
             self.fill(child)
         else:
+            child.why_held = self.why_held(child)
             self.progress(child)
 
     def _abandon_child(self, child: WorkingOrder, parent: WorkingOrder) -> None:

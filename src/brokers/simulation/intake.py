@@ -72,10 +72,13 @@ class Intake:
         if not ticket.account and len(state.ledger.accounts) == 1:
             ticket = replace(ticket, account=next(iter(state.ledger.accounts)))
         known = state.book.by_key.get(ticket.key)
-        if known is not None and known.phase is not Phase.DONE:
-            self._change(known, ticket)
+        stopped, scripted = state.faults.intercept(ticket)
+        if stopped and scripted is None:
             return
-        refusal = state.faults.rejection_for(ticket) or self._refusal(ticket, known)
+        if known is not None and known.phase is not Phase.DONE:
+            self._change(known, ticket, scripted)
+            return
+        refusal = scripted or self._refusal(ticket, known)
         if refusal is not None:
             self._tell(ModifyRejected if refusal.reason is Reason.MODIFY_FILLED else OrderRejected, ticket, refusal)
             return
@@ -209,9 +212,8 @@ class Intake:
 
     # changes
 
-    def _change(self, order: WorkingOrder, ticket: OrderTicket) -> None:
-        state = self._state
-        refusal = state.faults.rejection_for(ticket) or self._change_refusal(order, ticket)
+    def _change(self, order: WorkingOrder, ticket: OrderTicket, scripted: Refusal | None) -> None:
+        refusal = scripted or self._change_refusal(order, ticket)
         if refusal is not None:
             staged = order.phase is Phase.STAGED
             self._tell(OrderRejected if staged else ModifyRejected, ticket, refusal, order)

@@ -121,18 +121,33 @@ def trail(order: WorkingOrder, market: MarketState) -> bool:
 # Fills
 
 
+def limit_of(order: WorkingOrder) -> Decimal | None:
+    """The limit in force; None for types that trade at market, whatever their ticket carries."""
+    return None if order.type in _AT_MARKET else order.ticket.limit_price
+
+
 def within_limit(order: WorkingOrder, price: Decimal) -> bool:
     """Whether the order may trade at `price`."""
-    limit = None if order.type in _AT_MARKET else order.ticket.limit_price
+    limit = limit_of(order)
     if limit is None:
         return True
     return price <= limit if order.side is Side.BUY else price >= limit
 
 
+def out_of_reach(order: WorkingOrder, market: MarketState) -> bool:
+    """Whether a resting limit order certainly gets nothing from the present step; cheap, for books full of them."""
+    step, limit = market.step, limit_of(order)
+    if not order.resting or step is None or limit is None or order.type is OrderType.MIDPRICE:
+        return False
+    if order.side is Side.BUY:
+        return step.ask > limit and (step.last is None or step.last > limit)
+    return step.bid < limit and (step.last is None or step.last < limit)
+
+
 def join_queue(order: WorkingOrder, market: MarketState, fills: FillModel) -> None:
     """The order starts to rest: what is displayed at its own price stands before it."""
     order.resting, order.queue_ahead = True, ZERO
-    step, limit = market.step, order.ticket.limit_price
+    step, limit = market.step, limit_of(order)
     if step is None or limit is None or fills.unlimited:
         return
     own, size = (step.bid, step.bid_size) if order.side is Side.BUY else (step.ask, step.ask_size)
@@ -189,7 +204,7 @@ def _from_touch(order: WorkingOrder, market: MarketState, fills: FillModel, rand
 def _slipped(order: WorkingOrder, market: MarketState, touch: Decimal, fills: FillModel, random: Random) -> Decimal:
     """A worse price for what the touch did not hold, inside what this session has quoted or printed."""
     ticks = random.randint(1, fills.slippage_ticks) * market.details.increment_at(touch)
-    limit = None if order.type in _AT_MARKET else order.ticket.limit_price
+    limit = limit_of(order)
     if order.side is Side.BUY:
         bounds = [touch + ticks, max(market.session_high or touch, touch)]
         return min(bounds if limit is None else [*bounds, limit])
@@ -199,7 +214,7 @@ def _slipped(order: WorkingOrder, market: MarketState, touch: Decimal, fills: Fi
 
 def _from_print(order: WorkingOrder, market: MarketState) -> list[Match]:
     """A resting limit order is served by prints at its price after the queue before it, through its price at once."""
-    price, limit = market.fresh_print, order.ticket.limit_price
+    price, limit = market.fresh_print, limit_of(order)
     if not order.resting or price is None or limit is None or not within_limit(order, price):
         return []
     left = market.print_left

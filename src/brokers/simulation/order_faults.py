@@ -41,7 +41,9 @@ class _Rule:
 
 @dataclass(slots=True)
 class _Rejection:
-    refusal: Refusal
+    """`refusal` None: the ticket vanishes without an answer."""
+
+    refusal: Refusal | None
     where: Callable[[OrderTicket], bool]
     left: int
 
@@ -71,15 +73,19 @@ class OrderFaults:
         """Answer the next `count` new orders or changes that fit with this error; they never work."""
         self._rejections.append(_Rejection(Refusal(code, text), where, count))
 
-    def rejection_for(self, ticket: OrderTicket) -> Refusal | None:
-        """The scripted refusal of `ticket`, used up by this call."""
+    def swallow_next(self, *, count: int = 1, where: Callable[[OrderTicket], bool] = lambda ticket: True) -> None:
+        """The next `count` tickets that fit vanish: no order, no answer (fault O02)."""
+        self._rejections.append(_Rejection(None, where, count))
+
+    def intercept(self, ticket: OrderTicket) -> tuple[bool, Refusal | None]:
+        """Whether `ticket` goes no further, and the scripted refusal that answers it; used up by this call."""
         for row in self._rejections:
             if row.where(ticket):
                 row.left -= 1
                 if row.left <= 0:
                     self._rejections.remove(row)
-                return row.refusal
-        return None
+                return True, row.refusal
+        return False, None
 
     def drop_next(self, kind: type[ExchangeEvent], *, count: int = 1, where: Matcher = _any) -> None:
         """The next `count` events of `kind` are never told."""

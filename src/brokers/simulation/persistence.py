@@ -129,6 +129,7 @@ def _restore_order(state: ExchangeState, floor: Floor, order: WorkingOrder) -> N
     if expires is not None and expires <= state.now:
         floor.end(order)
         return
+    order.expires_at = None
     floor.schedule(order)
     floor.progress(order)
 
