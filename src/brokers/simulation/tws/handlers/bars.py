@@ -213,7 +213,7 @@ class BarStream:
         self._session.send(
             "historicalDataUpdate",
             reqId=self._req_id,
-            count=count,
+            barCount=count,
             date=self._writer.date(bar),
             open=bar.open,
             close=bar.close,
