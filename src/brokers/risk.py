@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from decimal import ROUND_FLOOR, Decimal
 
-from .domain.order import Bracket, NewOrder, Order
+from .domain.order import NewOrder, Order
 from .errors import RiskRefusal
 from .risk_context import ZERO, Occasion, OrderContext, Refusal, same_contract
 from .risk_policy import RiskPolicy
@@ -62,20 +62,14 @@ class RiskEngine:
         """Pass, or raise the first refusal: RiskRefusal, NotOwned or TradingHalted.
 
         `replaces` is the working order that a modify would change, `order` then the whole intent as it would stand.
-        `parent` is the entry whose bracket `order` belongs to. `emergency` lets an exit of the emergency stop pass
-        the kill switch; it does nothing for an order that opens.
+        `parent` is the entry whose bracket `order` belongs to: the leg is checked as if that had filled. `emergency`
+        is for the exits of the emergency stop, which pass the kill switch and may close what is held by others too;
+        it does nothing for an order that opens.
         """
         context = OrderContext(order, self._view, self._policy, replaces=replaces, parent=parent, emergency=emergency)
         found = self._first_refusal(context)
         if found is not None:
             self._refuse(context, *found)
-
-    def check_bracket(self, bracket: Bracket) -> None:
-        """Check the entry, then each leg as if the entry had filled."""
-        entry, *legs = bracket.legs()
-        self.check(entry)
-        for leg in legs:
-            self.check(leg, parent=entry)
 
     def occasion(self, order: NewOrder, *, replaces: Order | None = None) -> Occasion:
         """Whether the order opens or only reduces, as the rules would take it."""

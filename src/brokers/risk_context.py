@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from dataclasses import replace as with_fields
 from datetime import datetime
@@ -205,14 +205,19 @@ class OrderContext:
     # The contract's position and orders
 
     @cached_property
+    def live(self) -> Sequence[Order]:
+        """Every order of the account that may fill."""
+        return self.view.working_orders(self.account)
+
+    @cached_property
     def working(self) -> list[Order]:
         """Orders of the account that may fill, without the one replaced."""
         replaced = self.replaces.key if self.replaces is not None else None
-        return [order for order in self.view.working_orders(self.account) if order.key != replaced]
+        return [order for order in self.live if order.key != replaced]
 
     @cached_property
     def by_key(self) -> dict[str, Order]:
-        return {order.key: order for order in self.view.working_orders(self.account)}
+        return {order.key: order for order in self.live}
 
     @cached_property
     def siblings(self) -> list[Order]:
@@ -247,10 +252,13 @@ class OrderContext:
 
     @cached_property
     def closable(self) -> Decimal:
-        """Shares that this order may reduce: owned and held, less what works on the same side; never below 0."""
+        """Shares that this order may reduce: owned and held, less what works on the same side; never below 0.
+
+        The emergency stop decides itself whose positions it closes, so only what is held counts for it.
+        """
         sign = -self.side.sign
-        own = self.owned * sign - self._competing(foreign=False)
         broker = self.held * sign - self._competing(foreign=True)
+        own = broker if self.emergency else self.owned * sign - self._competing(foreign=False)
         return max(min(own, broker), ZERO)
 
     @cached_property

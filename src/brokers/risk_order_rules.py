@@ -61,7 +61,7 @@ def restricted(c: OrderContext) -> Refusal | None:
 
 
 def in_doubt(c: OrderContext) -> Refusal | None:
-    for order in c.view.working_orders(c.account):
+    for order in c.live:
         if order.state is OrderState.UNKNOWN and same_contract(order.instrument, c.instrument):
             return Refusal(
                 f"order {order.key} is UNKNOWN: it may be at the broker",

@@ -587,6 +587,15 @@ def test_an_emergency_exit_may_go_to_market_at_any_hour(world):
     world.engine().check(world.order("SELL", 10), emergency=True)
 
 
+def test_an_emergency_stop_of_everything_closes_foreign_positions_too(world):
+    world.halt_reason = "kill --everything"
+    world.hold(10, owned=0)
+    world.engine().check(world.order("SELL", 10, reduce_only=True), emergency=True)
+    assert isinstance(refused(world.engine(), world.order("SELL", 11), emergency=True), TradingHalted)
+    world.halt_reason = None
+    assert isinstance(refused(world.engine(), world.order("SELL", 10, reduce_only=True)), NotOwned)
+
+
 def test_read_only_sends_nothing(world):
     world.hold(10)
     engine = world.engine(read_only=True)
@@ -660,12 +669,15 @@ def test_a_modify_of_an_exit_may_not_grow_past_the_position(world):
     assert rule_of(engine, OrderChange(quantity=D(11)).apply(stop.intent), replaces=stop) == "long_only"
 
 
-def test_a_bracket_is_checked_as_if_its_entry_had_filled(world):
-    entry = world.order("BUY", 10, limit_price=100)
-    world.engine().check_bracket(Bracket(entry, stop_price=D(80), target_price=D(130)))
-    with pytest.raises(RiskRefusal) as caught:
-        world.engine().check_bracket(Bracket(entry, stop_price=D("80.005")))
-    assert caught.value.rule == "tick_size"
+def test_a_leg_of_a_bracket_is_checked_as_if_its_entry_had_filled(world):
+    bracket = Bracket(world.order("BUY", 10, limit_price=100), stop_price=D(80), target_price=D(130))
+    entry, *legs = bracket.legs()
+    engine = world.engine()
+    for leg in legs:
+        engine.check(leg, parent=entry)
+        assert rule_of(engine, leg) == "long_only"
+        assert rule_of(engine, replace(leg, quantity=D(11)), parent=entry) == "long_only"
+    assert rule_of(engine, replace(legs[0], stop_price=D("80.005")), parent=entry) == "tick_size"
 
 
 def test_each_account_has_its_own_positions(world):
