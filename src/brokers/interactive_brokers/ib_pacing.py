@@ -211,7 +211,6 @@ class HistoricalPacer:
         self._seen: dict[tuple[int, Hashable], deque[Ticket]] = {}
         self._waiters: deque[_Waiter] = deque()
         self._timer: _Timer | None = None
-        self._anonymous: deque[Ticket] = deque()
         self._sweep_at = -math.inf
         #: Requests admitted and not yet closed.
         self.open = 0
@@ -257,15 +256,6 @@ class HistoricalPacer:
                 self._waiters.remove(waiter)
             self.pump()
             raise
-
-    async def acquire(self, contract: str, request: str, weight: int = 1) -> None:
-        """A turn for callers that keep no ticket: as `turn` for a small bar request, ended by `release`."""
-        self._anonymous.append(await self.turn(HistoricalRequest(contract, request, weight=weight)))
-
-    def release(self) -> None:
-        """End the oldest request that `acquire` admitted."""
-        if self._anonymous:
-            self._close(self._anonymous.popleft())
 
     def pump(self) -> None:
         """Give every turn that is due now, and set the timer for the next one."""

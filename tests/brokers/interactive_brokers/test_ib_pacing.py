@@ -221,17 +221,6 @@ async def test_a_turn_that_was_won_and_cancelled_is_given_back() -> None:
     assert pacer.open == 0
 
 
-async def test_acquire_and_release_keep_the_open_count() -> None:
-    pacer = HistoricalPacer(lambda: 0.0, open_limit=2)
-    await pacer.acquire("AAPL", "one")
-    await pacer.acquire("AAPL", "two", 2)
-    assert pacer.open == 2
-    pacer.release()
-    pacer.release()
-    pacer.release()
-    assert pacer.open == 0
-
-
 async def test_what_can_never_fit_is_refused() -> None:
     pacer = HistoricalPacer(lambda: 0.0)
     with pytest.raises(InvalidRequest):
