@@ -127,7 +127,7 @@ class RawClient:
         return [name for name, _ in self.seen]
 
     async def ended(self) -> bool:
-        """Whether the server ends this connection within the deadline."""
+        """Whether the server ends this connection within the deadline; it is closed on this side too."""
         try:
             while True:
                 await self.message()
@@ -135,6 +135,8 @@ class RawClient:
             return True
         except TimeoutError:
             return False
+        finally:
+            await self.close()
 
     async def close(self) -> None:
         self.writer.close()

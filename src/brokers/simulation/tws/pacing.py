@@ -15,6 +15,8 @@ from enum import Enum
 
 MESSAGES_PER_SECOND = 50
 STRIKES = 3
+#: Less than a second by what floats lose.
+_SECOND = 1.0 - 1e-6
 
 
 class Verdict(Enum):
@@ -46,7 +48,7 @@ class MessageRate:
             return Verdict.ADMITTED
         times = self._times
         times.append(now)
-        if len(times) <= self._limit or now - times[0] >= 1.0:
+        if len(times) <= self._limit or now - times[0] >= _SECOND:
             return Verdict.ADMITTED
         if now - self._last_strike < 1.0:
             return Verdict.ADMITTED
