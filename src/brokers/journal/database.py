@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import sqlite3
 import threading
 import time
@@ -15,6 +16,8 @@ from typing import Any
 from ..errors import ConfigurationError, JournalError
 from .codec import moment_text
 from .schema import MIGRATIONS, journal_error
+
+log = logging.getLogger(__name__)
 
 MEMORY = ":memory:"
 #: PRAGMA synchronous by name (SQLite documentation, "PRAGMA synchronous").
@@ -175,9 +178,13 @@ class Database:
         self._connection.execute("COMMIT")
 
     def _roll_back(self) -> None:
-        # A full disk makes SQLite roll back by itself; a second rollback would hide the first failure.
-        if self._connection.in_transaction:
-            self._connection.rollback()
+        # A full disk makes SQLite roll back by itself, and a closed journal has nothing to roll back: a second failure
+        # here would hide the first one.
+        try:
+            if self._connection.in_transaction:
+                self._connection.rollback()
+        except sqlite3.Error as failure:
+            log.warning("the order journal %s could not roll back: %s", self.path, failure)
 
     def query(self, sql: str, parameters: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
         """All rows of a read. Raises JournalError."""

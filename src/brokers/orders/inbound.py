@@ -91,6 +91,7 @@ class Inbound:
             self._show(record, None)
         if told.filled is not None:
             self._told_filled(record, told.filled)
+        self._claim_orphans(record)
 
     def introduce(self, told: BrokerOrder) -> None:
         """Bind the broker's numbers of a known order, so that its executions find it."""
@@ -126,6 +127,7 @@ class Inbound:
         self._bind(record, report.perm_id, report.client_id, report.order_id)
         self._status(record, report.status, report.perm_id, report.why_held)
         self._told_filled(record, report.filled)
+        self._claim_orphans(record)
 
     def _status(self, record: Record, status: BrokerStatus, perm_id: int, why_held: str) -> None:
         if record.order.state in NEVER_WORKED and status in _LIVE_STATUS:
@@ -276,7 +278,7 @@ class Inbound:
             self._status(record, status, told.perm_id, early.why_held if early else "")
         if record.order.state in _IN_DOUBT:
             self._show(record, OrderSignal.PRE_SUBMIT, remark)
-        self._adopt_orphans(record)
+        self._claim_orphans(record)
 
     def _refresh_foreign(self, record: Record, told: BrokerOrder) -> None:
         intent, _remark = foreign_intent(told, record.key)
@@ -315,7 +317,9 @@ class Inbound:
             return False
         return fill.client_id is None or (fill.client_id == self._client_id() and (fill.order_id or 0) > 0)
 
-    def _adopt_orphans(self, record: Record) -> None:
+    def _claim_orphans(self, record: Record) -> None:
+        if not self._book.orphans:
+            return
         for fill in list(self._book.orphans.values()):
             if fill.perm_id and fill.perm_id in record.lives:
                 self.execution(fill)

@@ -6,8 +6,9 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 
 from ..base_broker import Health, Subscription, Symbol
 from ..calendar import MarketCalendar
@@ -20,9 +21,11 @@ from ..journal import Journal
 from ..managed_broker import ManagedBroker, StopSettings, as_instrument
 from ..orders import OrderSettings
 from ..risk import RiskPolicy
+from .commissions import PriceList
 from .exchange import Exchange
 from .paper_market import PaperMarket
 from .paper_port import PaperPort
+from .prices import make_prices
 
 log = logging.getLogger(__name__)
 
@@ -79,6 +82,30 @@ class PaperBroker(ManagedBroker):
             orders=orders,
             stop=stop,
         )
+
+    @classmethod
+    def from_bars(
+        cls,
+        *,
+        bars: Sequence[Path | str] = (),
+        symbols: Sequence[str] | None = None,
+        start: date | None = None,
+        seed: int = 0,
+        journal: Journal | None = None,
+        policy: RiskPolicy | None = None,
+        speed: float | None = 1.0,
+    ) -> PaperBroker:
+        """A paper broker over OHLCV files or folders, or the shipped daily bars when `bars` is empty.
+
+        `symbols` selects among the bars; `start` is the first day replayed. `journal` None keeps it in memory.
+        Raises InvalidData, InvalidRequest or UnknownInstrument for bars that cannot serve.
+        """
+        calendar = MarketCalendar()
+        prices = make_prices(calendar, paths=bars, symbols=symbols, start=start, seed=seed)
+        exchange = Exchange(prices, calendar=calendar, commissions=PriceList())
+        if journal is None:
+            journal = Journal(":memory:", now=lambda: exchange.now)
+        return cls(exchange, calendar, journal=journal, policy=policy, speed=speed)
 
     async def connect(self) -> None:
         if self._trading:
