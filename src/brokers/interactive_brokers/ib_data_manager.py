@@ -100,11 +100,14 @@ class IBDataManager:
         self._second_source = second_source
         self._opinions: dict[int, _Opinion] = {}
         self._warm: OrderedDict[int, QuoteLine] = OrderedDict()
+        #: Contract number -> the last snapshot, asked for because its line had been quiet.
+        self._snapshots: dict[int, Quote] = {}
         self._streamed: dict[int, int] = {}
         self._live: weakref.WeakSet[LiveBars] = weakref.WeakSet()
         self._handles: dict[MarketStream, list[int]] = {}
         self._held: dict[MarketStream, list[int]] = {}
         self._gap: Gap | None = None
+        self._restored = asyncio.Event()
         self.hub = StreamHub(self.policy.buffer_size, self.policy.conflation)
         #: Why the symbols that the last `quotes` left out have no quote.
         self.quote_errors: dict[str, Exception] = {}
@@ -125,7 +128,10 @@ class IBDataManager:
         line = self._warm.get(number) if number is not None else None
         if line is None or line.error is not None or line.last_update is None:
             return None
-        return self._second_opinion(line.quote())
+        quote = line.quote()
+        # A quiet line that was confirmed by a snapshot is as fresh as the snapshot.
+        snapshot = self._snapshots.get(number or 0)
+        return self._second_opinion(snapshot if snapshot is not None and snapshot.time > quote.time else quote)
 
     def shortable(self, instrument: Instrument) -> tuple[float | None, float | None]:
         """What the line of this contract told about borrowing its shares (IB ticks 46 and 89)."""
@@ -150,7 +156,9 @@ class IBDataManager:
                 self.from_line += 1
                 return quote
             self.asked += 1
-            return await self._transport.snapshot(instrument, deadline)
+            snapshot = await self._transport.snapshot(instrument, deadline)
+            self._snapshots[instrument.con_id or 0] = snapshot
+            return snapshot
         self.asked += 1
         try:
             quote = await line.first(deadline)
@@ -218,6 +226,7 @@ class IBDataManager:
 
     def _let_go(self, number: int) -> None:
         line = self._warm.pop(number, None)
+        self._snapshots.pop(number, None)
         if line is not None:
             self._transport.unsubscribe_quotes(line.instrument)
 
@@ -278,9 +287,17 @@ class IBDataManager:
         async def series() -> Series:
             return Series(await self._contracts.qualify(symbol), size, source)
 
-        bars = LiveBars(self._transport, self._history, series, count)
+        bars = LiveBars(self._transport, self._history, series, count, self._pause)
         self._live.add(bars)
         return bars
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait that long, or until the link is back, whichever comes first."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._restored.wait()
+        except TimeoutError:
+            return
 
     async def head_timestamp(
         self, symbol: Symbol, source: BarSource = BarSource.TRADES, regular_hours: bool = True
@@ -350,6 +367,10 @@ class IBDataManager:
             self._transport.unsubscribe(handle)
 
     def _on_link(self, event: LinkEvent) -> None:
+        if event.kind is LinkEventKind.RESTORED:
+            # whoever waits goes on; the next one waits for the next time
+            self._restored.set()
+            self._restored.clear()
         if event.kind is LinkEventKind.LOST and self._gap is None:
             self._gap = Gap(event.time, self._transport.name, event.text)
             self.hub.mark(self._gap)
