@@ -1,0 +1,1 @@
+"""Side by side with raw ib_async: `python -m benchmarks`."""

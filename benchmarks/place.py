@@ -1,0 +1,119 @@
+"""From placing an order to its acknowledgement.
+
+Raw: `ib.placeOrder` until `orderStatusEvent` says PreSubmitted or Submitted; nothing is checked or written. Ours: `await
+broker.place(order)`: quote, every risk rule, an intent in the journal, the wire, and the broker's answer; once with the
+journal's `synchronous` NORMAL, once with FULL, the default, which waits for the disk. The same limit order far from the
+market; it is cancelled outside the measured time. Orders are spaced so that neither client's send limit is reached.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import time
+from contextlib import AsyncExitStack
+from decimal import Decimal
+
+from ib_async import IB, LimitOrder, Trade
+from moondev_ibkr.brokers.domain.instrument import Instrument
+from moondev_ibkr.brokers.domain.order import NewOrder, OrderType, Side
+from moondev_ibkr.brokers.domain.order_states import OrderState
+from moondev_ibkr.brokers.interactive_brokers.ib_adapter import IBAdapter
+
+from .market import PRICE, symbol_names
+from .options import Options
+from .rows import Aim, Row, shorter
+from .servers import GatewayServer
+from .sides import our_side, raw_side, stock
+from .statistics import percentile
+
+#: Trades a session, so about two a second: quotes stay fresh as in a liquid stock.
+PRINTS = 46_800
+LIMIT = round(PRICE * 0.985, 2)
+#: Seconds between two orders: with its cancel each takes two of 45 messages a second.
+SPACING = 0.05
+ACKNOWLEDGED = (OrderState.PRE_SUBMITTED, OrderState.WORKING)
+AIM_P50 = Aim("ratio", "<=", 1.0, "<= 1.0x")
+AIM_P99 = Aim("ratio", "<=", 0.6, "<= 0.6x")
+
+
+class RawPlacer:
+    def __init__(self, ib: IB, symbol: str) -> None:
+        self._ib, self._contract = ib, stock(symbol)
+        self._awaited: int | None = None
+        self._answer: asyncio.Future[float] | None = None
+        ib.orderStatusEvent += self._on_status
+
+    def _on_status(self, trade: Trade) -> None:
+        if trade.order.orderId == self._awaited and trade.orderStatus.status in ("PreSubmitted", "Submitted"):
+            self._awaited = None
+            if self._answer is not None:
+                self._answer.set_result(time.perf_counter())
+
+    async def place(self) -> float:
+        """Milliseconds."""
+        order = LimitOrder("BUY", 1, LIMIT, tif="DAY")
+        self._answer = asyncio.get_running_loop().create_future()
+        started = time.perf_counter()
+        trade = self._ib.placeOrder(self._contract, order)
+        self._awaited = trade.order.orderId
+        took = await asyncio.wait_for(self._answer, 5.0) - started
+        self._ib.cancelOrder(trade.order)
+        return took * 1000
+
+
+class OurPlacer:
+    def __init__(self, adapter: IBAdapter, symbol: str) -> None:
+        self._adapter, self._instrument = adapter, Instrument(symbol)
+
+    async def place(self) -> float:
+        """Milliseconds."""
+        order = NewOrder(self._instrument, Side.BUY, Decimal(1), OrderType.LIMIT, limit_price=Decimal(str(LIMIT)))
+        started = time.perf_counter()
+        placed = await self._adapter.place(order)
+        took = time.perf_counter() - started
+        if placed.state not in ACKNOWLEDGED:
+            raise RuntimeError(f"an order was not acknowledged but is {placed.state}: {placed.reason}")
+        await self._adapter.cancel(placed.key)
+        return took * 1000
+
+
+async def run(options: Options) -> list[Row]:
+    samples = options.amount(60, 3)
+    symbol = symbol_names(1)[0]
+    names = ("raw", "NORMAL", "FULL")
+    found: dict[str, list[list[float]]] = {name: [] for name in names}
+    async with AsyncExitStack() as stack:
+        server = await stack.enter_async_context(GatewayServer(symbols=1, prints=PRINTS))
+        ib = await stack.enter_async_context(raw_side(server))
+        placers: dict[str, RawPlacer | OurPlacer] = {"raw": RawPlacer(ib, symbol)}
+        for client, synchronous in ((2, "NORMAL"), (3, "FULL")):
+            adapter = await stack.enter_async_context(our_side(server, client=client, synchronous=synchronous))
+            await adapter.quote(symbol)
+            placers[synchronous] = OurPlacer(adapter, symbol)
+        for name in names:
+            await _round(placers[name], 5)
+        for number in range(options.rounds):
+            for name in names[number % 3 :] + names[: number % 3]:
+                gc.collect()
+                found[name].append(await _round(placers[name], samples))
+    return _rows(found)
+
+
+async def _round(placer: RawPlacer | OurPlacer, samples: int) -> list[float]:
+    times = []
+    for _ in range(samples):
+        times.append(await placer.place())
+        await asyncio.sleep(SPACING)
+    return times
+
+
+def _rows(found: dict[str, list[list[float]]]) -> list[Row]:
+    rows = []
+    for name, is_aim in (("NORMAL", True), ("FULL", False)):
+        title = f"place -> acknowledged, journal {name}"
+        for percent, aim in ((50, AIM_P50), (99, AIM_P99)):
+            raw = [percentile(times, percent) for times in found["raw"]]
+            ours = [percentile(times, percent) for times in found[name]]
+            rows.append(shorter("place", f"{title}, p{percent}", "ms", raw, ours, aim if is_aim else None))
+    return rows

@@ -1,0 +1,61 @@
+"""The gateway's process, seen from the measuring one."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from types import TracebackType
+from typing import Any
+
+_SECONDS = 120.0
+
+
+class GatewayServer:
+    """``async with GatewayServer(symbols=100) as server:`` starts it; leaving ends it.
+
+    `prints`: trades a session of every symbol, so how lively the market is; `delay`: real seconds to the first tick.
+    """
+
+    def __init__(self, *, symbols: int, prints: int = 390, delay: float = 0.0) -> None:
+        self._options = json.dumps({"symbols": symbols, "prints": prints, "delay": delay})
+        self._process: asyncio.subprocess.Process | None = None
+        self.host, self.port = "", 0
+
+    async def __aenter__(self) -> GatewayServer:
+        self._process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "benchmarks.bench_gateway", self._options),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        ready = await self._answer()
+        self.host, self.port = ready["host"], ready["port"]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        process = self._process
+        if process is not None and process.stdin is not None:
+            process.stdin.close()
+            try:
+                await asyncio.wait_for(process.wait(), 10.0)
+            except TimeoutError:
+                process.kill()
+                await process.wait()
+
+    async def tell(self, command: str, **arguments: Any) -> dict[str, Any]:
+        assert self._process is not None and self._process.stdin is not None
+        self._process.stdin.write(json.dumps({command: arguments}).encode() + b"\n")
+        await self._process.stdin.drain()
+        return await self._answer()
+
+    async def _answer(self) -> dict[str, Any]:
+        assert self._process is not None and self._process.stdout is not None
+        line = await asyncio.wait_for(self._process.stdout.readline(), _SECONDS)
+        if not line:
+            raise RuntimeError(f"the gateway ended with {await self._process.wait()}; its error output is above")
+        answer: dict[str, Any] = json.loads(line)
+        if "error" in answer:
+            raise RuntimeError(f"the gateway refused: {answer['error']}")
+        return answer
