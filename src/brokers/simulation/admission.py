@@ -112,7 +112,8 @@ def _type(ticket: OrderTicket, setting: Setting) -> Refusal | None:
 
 def _prices(ticket: OrderTicket, setting: Setting) -> Refusal | None:
     rule = TYPE_RULES[ticket.type or OrderType.MARKET]
-    for name in rule.required:
+    # Sorted: which refusal comes first must not depend on hash order.
+    for name in sorted(rule.required):
         value = getattr(ticket, name.value)
         if value is None or value <= 0:
             if name is PriceField.STOP:

@@ -242,6 +242,11 @@ class Exchange:
             self._floor.step(con_id)
         self._announcer.deliver()
 
+    @property
+    def hard_to_borrow(self) -> frozenset[str]:
+        """Symbols whose short sales still wait for a locate."""
+        return frozenset(self._state.hard_to_borrow)
+
     def locate(self, symbol: str) -> None:
         """Shares of a hard-to-borrow symbol were found: its held short sales go on."""
         self._intake.locate(symbol)

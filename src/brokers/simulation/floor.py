@@ -192,8 +192,7 @@ class Floor:
     # auctions and time
 
     def _opening_auction(self, orders: list[WorkingOrder], price: Decimal | None) -> None:
-        market_orders = [order for order in orders if order.is_live and order.ticket.tif is TimeInForce.OPG]
-        for order in market_orders:
+        for order in (row for row in orders if row.is_live and row.ticket.tif is TimeInForce.OPG):
             at = price if price is not None else self._state.market(order).touch(order.side)
             if at is not None:
                 self._auction(order, at)
