@@ -4,7 +4,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from .gateway_world import GatewayWorld
 from .world import WORLDS, World
+
+WORLDS.setdefault("ib", GatewayWorld)
 
 
 @pytest.fixture(params=sorted(WORLDS))
