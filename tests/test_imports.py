@@ -39,7 +39,14 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "agents",
     ),
     "cli": ("brokers", "config", "agents", "cli"),
-    "": ("brokers.base_broker", "brokers.registry", "brokers.sync", "brokers.domain", "brokers.errors", "config"),
+    "": (
+        "brokers.base_broker",
+        "brokers.registry",
+        "brokers.smart_orders",
+        "brokers.sync",
+        "brokers.domain",
+        "brokers.errors",
+    ),
     "__main__": ("cli",),
 }
 

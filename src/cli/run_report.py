@@ -64,6 +64,11 @@ class Summary:
         return sum((fill.commission or Decimal(0) for fill in self.fills), Decimal(0))
 
     @property
+    def realized(self) -> Decimal:
+        """Sum over all fills, commissions included; the account's own figure starts anew every day."""
+        return sum((fill.realized_pnl or Decimal(0) for fill in self.fills), Decimal(0))
+
+    @property
     def traded(self) -> Decimal:
         """Sum of the notional of all fills."""
         return sum((fill.quantity * fill.price for fill in self.fills), Decimal(0))
@@ -92,7 +97,7 @@ class Summary:
                 "started_with": _text(self.started_with),
                 "net_liquidation": _text(self.account.net_liquidation),
                 "total": _text(self.profit),
-                "realized": _text(self.account.realized_pnl),
+                "realized": str(self.realized),
                 "unrealized": _text(self.account.unrealized_pnl),
                 "currency": self.account.currency,
             },
@@ -143,7 +148,7 @@ class Summary:
         style = "green" if profit is not None and profit >= 0 else "red"
         yield Text.from_markup(
             f"[bold]P&L[/] [{style}]{_money(profit)}[/]  "
-            f"(realized {_money(self.account.realized_pnl)}, unrealized {_money(self.account.unrealized_pnl)})   "
+            f"(realized {_money(self.realized)}, unrealized {_money(self.account.unrealized_pnl)})   "
             f"[bold]Net liquidation[/] {_money(self.account.net_liquidation)} from {_money(self.started_with)}"
         )
         basis = f", {self.commissions / self.traded * 10_000:.1f} bps of {_money(self.traded)}" if self.traded else ""

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
-from ...config.settings import Feature, Settings
+from ...config.settings import Feature, Settings, load_settings
 from ..base_broker import Health, Subscription, Symbol
 from ..calendar import MarketCalendar
 from ..costs import SubscriptionCosts, calculate_subscription_costs
@@ -98,18 +98,19 @@ class IBAdapter(ManagedBroker):
     @classmethod
     def from_settings(
         cls,
-        settings: Settings,
+        settings: Settings | None = None,
         *,
         journal: Journal | None = None,
         clock: MarketClock | None = None,
         second_source: QuoteSource | None = None,
         orders: OrderSettings | None = None,
     ) -> IBAdapter:
-        """The adapter that the settings describe; nothing is opened but the journal's file.
+        """The adapter that the settings describe (None: the environment's); nothing is opened but the journal's file.
 
         Going live and the account's kind are checked by `Settings.check_account` as soon as the session tells its
         accounts, before any question or order. Raises ConfigurationError or JournalError.
         """
+        settings = settings or load_settings()
         market_clock = clock or MarketClock()
 
         def check_accounts(accounts: tuple[str, ...]) -> None:
@@ -226,6 +227,11 @@ class IBAdapter(ManagedBroker):
     async def quotes(self, symbols: Iterable[Symbol]) -> dict[str, Quote]:
         return await self.data.quotes(symbols)
 
+    @property
+    def quote_errors(self) -> Mapping[str, Exception]:
+        """Why the symbols that the last `quotes` left out have no quote."""
+        return self.data.quote_errors
+
     async def bars(
         self,
         symbol: Symbol,
@@ -281,7 +287,7 @@ class IBAdapter(ManagedBroker):
         chosen = account or self.accounts()[0]
         for summary in await self.transport.account_summary():
             if summary.account == chosen:
-                return summary
+                return _completed(summary, self.transport.cached_summary(chosen))
         raise NoData(f"account {chosen}", "the broker told nothing of it", f"one of {', '.join(self.accounts())}")
 
     async def pnl(self, account: str | None = None, symbol: Symbol | None = None) -> PnL:
@@ -357,6 +363,14 @@ class IBGate(BrokerGate):
     async def prepare(self, order: NewOrder) -> None:
         await super().prepare(order)
         await self._adapter.check_margin(order)
+
+
+def _completed(summary: AccountSummary, told: AccountSummary | None) -> AccountSummary:
+    """What reqAccountSummary leaves out (P&L above all), from the account updates."""
+    if told is None:
+        return summary
+    missing = [row.name for row in fields(summary) if getattr(summary, row.name) is None]
+    return replace(summary, **{name: getattr(told, name) for name in missing})
 
 
 def _by_number(instrument: Instrument) -> Instrument:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -37,6 +38,7 @@ class AccountFeed:
         self._positions: dict[tuple[str, int], Position] = {}
         self._arriving: dict[tuple[str, int], Position] | None = None
         self._positions_known = False
+        self._portfolio: dict[tuple[str, int], PortfolioItem] = {}
         self._values: dict[str, dict[tuple[str, str], str]] = {}
         self._summaries: dict[str, AccountSummary] = {}
         self._told_at: dict[str, datetime] = {}
@@ -56,11 +58,28 @@ class AccountFeed:
         """The whole list again; a position that is not in it is gone."""
         self._arriving = {}
         await self._api.reqPositionsAsync()
-        return list(self._positions.values())
+        return [self._valued(key, position) for key, position in self._positions.items()]
 
     def positions(self) -> list[Position] | None:
         """The last complete list with every change since; None before the first one."""
-        return list(self._positions.values()) if self._positions_known else None
+        if not self._positions_known:
+            return None
+        return [self._valued(key, position) for key, position in self._positions.items()]
+
+    def _valued(self, key: tuple[str, int], position: Position) -> Position:
+        """With the market figures that reqAccountUpdates told; value and P&L follow the quantity held now."""
+        item = self._portfolio.get(key)
+        price = to_decimal(item.marketPrice) if item is not None else None
+        if item is None or price is None:
+            return position
+        value = price * position.quantity * position.instrument.multiplier
+        return replace(
+            position,
+            market_price=price,
+            market_value=value,
+            unrealized_pnl=value - position.average_cost * position.quantity,
+            realized_pnl=to_decimal(item.realizedPNL),
+        )
 
     def on_position(self, account: str, contract: Contract, quantity: float, average_cost: float) -> None:
         try:
@@ -121,19 +140,7 @@ class AccountFeed:
         return self._values.get(account, {}).get(("ExchangeRate", currency))
 
     def _on_portfolio(self, item: PortfolioItem) -> None:
-        held = self._positions.get((item.account, item.contract.conId))
-        if held is None:
-            return
-        self._positions[item.account, item.contract.conId] = Position(
-            held.account,
-            held.instrument,
-            held.quantity,
-            held.average_cost,
-            to_decimal(item.marketPrice),
-            to_decimal(item.marketValue),
-            to_decimal(item.unrealizedPNL),
-            to_decimal(item.realizedPNL),
-        )
+        self._portfolio[item.account, item.contract.conId] = item
 
     async def ask_summaries(self, deadline: float) -> list[AccountSummary]:
         """reqAccountSummary of every account, asked for now."""
