@@ -52,22 +52,22 @@ def as_told(intent: NewOrder, told: BrokerOrder) -> NewOrder | None:
         return None
 
 
-def foreign_intent(told: BrokerOrder, key: str) -> tuple[NewOrder, str]:
-    """A foreign order as an intent for display, and what could not be shown as it is ("" when nothing)."""
-    type_ = told.type
-    prices = {name: getattr(told, name) for name in PRICES}
-    if type_ is not None and told.quantity > 0:
+def foreign_intent(told: BrokerOrder, key: str) -> NewOrder:
+    """A foreign order as an intent, for display. What an intent cannot say stands in its reason."""
+    reason = "placed outside this journal"
+    if told.type is not None and told.quantity > 0:
         try:
-            return _foreign(told, key, type_, told.quantity, prices), ""
+            prices = {name: getattr(told, name) for name in PRICES}
+            return _foreign(told, key, told.type, told.quantity, prices, reason)
         except InvalidOrder:
             pass
     quantity = told.quantity if told.quantity > 0 else Decimal(1)
-    shown = _foreign(told, key, OrderType.MARKET, quantity, {})
-    return shown, f"placed elsewhere as {told.type_text} for {told.quantity}; its prices are not shown"
+    reason += f" as {told.type_text} for {told.quantity}; its type and prices are not shown"
+    return _foreign(told, key, OrderType.MARKET, quantity, {}, reason)
 
 
 def _foreign(
-    told: BrokerOrder, key: str, type_: OrderType, quantity: Decimal, prices: dict[str, Decimal | None]
+    told: BrokerOrder, key: str, type_: OrderType, quantity: Decimal, prices: dict[str, Decimal | None], reason: str
 ) -> NewOrder:
     return NewOrder(
         instrument=told.instrument,
@@ -78,7 +78,7 @@ def _foreign(
         account=told.account or None,
         key=key,
         oca_group=told.oca_group or None,
-        reason="placed outside this journal",
+        reason=reason,
         limit_price=prices.get("limit_price"),
         stop_price=prices.get("stop_price"),
         trail_amount=prices.get("trail_amount"),

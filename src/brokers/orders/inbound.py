@@ -131,7 +131,7 @@ class Inbound:
 
     def _status(self, record: Record, status: BrokerStatus, perm_id: int, why_held: str) -> None:
         if record.order.state in NEVER_WORKED and status in _LIVE_STATUS:
-            self._contradiction(record, status)
+            self._contradiction(record, perm_id, status)
         signal = STATUS_SIGNALS[status]
         if status is BrokerStatus.FILLED and record.order.state is not OrderState.PENDING_CANCEL:
             signal = OrderSignal.WORK
@@ -159,11 +159,11 @@ class Inbound:
             if record.order.foreign and record.order.state.is_terminal:
                 self._book.forget(record)
 
-    def _contradiction(self, record: Record, status: BrokerStatus) -> None:
+    def _contradiction(self, record: Record, perm_id: int, status: BrokerStatus) -> None:
+        """An order that was thought never to have worked is live: it is watched and can be cancelled again."""
         if any(record.lives.values()):
             return
-        perm = next(iter(record.lives), 0)
-        record.lives[perm] = True
+        record.lives[perm_id or next(iter(record.lives), 0)] = True
         self._book.refresh(record)
         text = f"order {record.key} was {record.order.state} and the broker shows it {status.value}"
         self._life.alarm(text, record)
@@ -191,7 +191,7 @@ class Inbound:
             if 0 in record.lives:
                 del record.lives[0]
             forked = bool(record.lives)
-            record.lives[perm_id] = True
+            record.lives[perm_id] = forked or not record.order.state.is_terminal
             self._book.by_perm_id[perm_id] = record
             self._book.refresh(record)
             if forked:
@@ -254,7 +254,7 @@ class Inbound:
         if told.status in (BrokerStatus.CANCELLED, BrokerStatus.API_CANCELLED, BrokerStatus.FILLED):
             return
         name = str(told.perm_id) if told.perm_id else f"{told.client_id}-{abs(told.order_id)}"
-        intent, remark = foreign_intent(told, f"foreign-{name}"[:32])
+        intent = foreign_intent(told, f"foreign-{name}"[:32])
         now = self._life.clock.now()
         order = Order(
             intent,
@@ -263,7 +263,6 @@ class Inbound:
             perm_id=told.perm_id or None,
             client_id=told.client_id,
             foreign=True,
-            reason=remark,
             created_at=now,
             updated_at=now,
         )
@@ -277,11 +276,11 @@ class Inbound:
         if status is not None:
             self._status(record, status, told.perm_id, early.why_held if early else "")
         if record.order.state in _IN_DOUBT:
-            self._show(record, OrderSignal.PRE_SUBMIT, remark)
+            self._show(record, OrderSignal.PRE_SUBMIT)
         self._claim_orphans(record)
 
     def _refresh_foreign(self, record: Record, told: BrokerOrder) -> None:
-        intent, _remark = foreign_intent(told, record.key)
+        intent = foreign_intent(told, record.key)
         if intent != record.order.intent:
             record.order = replace(record.order, intent=intent, updated_at=self._life.clock.now())
             self._life.emit(OrderEventKind.MODIFIED, record, text="changed where it was placed")
