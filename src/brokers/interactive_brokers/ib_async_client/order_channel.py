@@ -45,6 +45,9 @@ EFFECTS = {
     CodeEffect.CANCELLED: OrderEffect.CANCELLED,
     CodeEffect.UNKNOWN: OrderEffect.UNKNOWN,
 }
+#: Statuses of an order that the broker has echoed but not taken: a refusal that follows still means "never worked".
+NOT_TAKEN = frozenset({BrokerStatus.PENDING_SUBMIT, BrokerStatus.API_PENDING, BrokerStatus.INACTIVE})
+
 #: IB's code for "held while shares are located": the order lives (fault O30).
 LOCATING = 404
 
@@ -183,7 +186,7 @@ class OrderChannel:
     # What arrives
 
     def on_open_order(self, order_id: int, contract: Contract, order: IbOrder, state: IbOrderState) -> None:
-        if order_id in self._phases:
+        if order_id in self._phases and to_status(state.status) not in NOT_TAKEN:
             self._phases[order_id] = OrderPhase.LIVE
         told = self._told(order_id, contract, order, state)
         if told is not None and self._listener is not None:
@@ -206,7 +209,7 @@ class OrderChannel:
         if word is None:
             self._cannot_tell("status", InvalidData(f"status of order {order_id}", f"IB's word is {status!r}"))
             return
-        if self._phases.get(order_id) is OrderPhase.NEW and word is not BrokerStatus.PENDING_SUBMIT:
+        if self._phases.get(order_id) is OrderPhase.NEW and word not in NOT_TAKEN:
             self._phases[order_id] = OrderPhase.LIVE
         done = decimal_or_zero(filled)
         self._remember(self._filled, perm_id, done)
