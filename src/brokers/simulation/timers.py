@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import heapq
+import logging
 from collections.abc import Callable
 from datetime import datetime
 from itertools import count
+
+log = logging.getLogger(__name__)
 
 Action = Callable[[], None]
 
@@ -38,6 +41,8 @@ class MarketTimers:
     def __init__(self) -> None:
         self._heap: list[tuple[datetime, int, Timer]] = []
         self._number = count()
+        #: Actions that failed; each was logged, and the others ran.
+        self.failures = 0
 
     def at(self, moment: datetime, action: Action) -> Timer:
         timer = Timer(moment, action)
@@ -53,6 +58,11 @@ class MarketTimers:
         """Runs what is due at `moment` or before; returns how many actions that were."""
         done = 0
         while (due := self.next_time()) is not None and due <= moment:
-            heapq.heappop(self._heap)[2].run()
+            timer = heapq.heappop(self._heap)[2]
+            try:
+                timer.run()
+            except Exception:  # the boundary of one planned action
+                self.failures += 1
+                log.exception("what was planned for %s failed", timer.at)
             done += 1
         return done

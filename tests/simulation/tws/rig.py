@@ -13,6 +13,8 @@ from moondev_ibkr.brokers.calendar import calendar_for
 from moondev_ibkr.brokers.simulation.flat import FlatPrices
 from moondev_ibkr.brokers.simulation.gateway import Gateway
 from moondev_ibkr.brokers.simulation.gateway_settings import ClockMode, GatewaySettings
+from moondev_ibkr.brokers.simulation.prices import make_prices
+from moondev_ibkr.brokers.simulation.tapes import WalkedPrices
 from moondev_ibkr.brokers.simulation.tws.codec import FrameReader, pack, unpack
 from moondev_ibkr.brokers.simulation.tws.contract import Contract
 from moondev_ibkr.brokers.simulation.tws.messages_in import write
@@ -50,6 +52,8 @@ async def running(
     options = {} if monotonic is None else {"monotonic": monotonic}
     async with Gateway(chosen, prices=source, **options) as gateway:
         yield gateway
+        assert not gateway.door.failures
+        assert not gateway.timers.failures
 
 
 class RawClient:
@@ -170,3 +174,8 @@ def order_lines(messages: list[Message], order_id: int) -> list[str]:
         elif values.get("orderId") == order_id and name in ("openOrder", "orderStatus", "execDetails"):
             lines.append(f"{name} {values['status']}" if name == "orderStatus" else name)
     return lines
+
+
+def moving(symbol: str = "AAPL") -> WalkedPrices:
+    """A market that moves: the synthetic one, from 2026-04-15 10:00 in New York."""
+    return make_prices(calendar_for(), kind="synthetic", symbols=[symbol])

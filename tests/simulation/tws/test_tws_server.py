@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import struct
+from decimal import Decimal
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from moondev_ibkr.brokers.domain.order import Side
 from moondev_ibkr.brokers.simulation.gateway import Gateway
+from moondev_ibkr.brokers.simulation.tickets import OrderTicket
 from moondev_ibkr.brokers.simulation.tws import requests as r
 from moondev_ibkr.brokers.simulation.tws.codec import pack, unpack
 
@@ -179,7 +182,7 @@ async def test_a_reader_that_stops_reading_gets_its_orders_and_the_newest_quotes
         session.outbox.pause()
         for n in range(500):
             session.quote((9, 1), pack(["1", "6", "9", "1", f"{n}.5", "100", "1"]))
-        gateway.exchange.place(_ticket())
+        gateway.exchange.place(OrderTicket(client_id=1, order_id=1, con_id=AAPL_ID, side=Side.BUY, quantity=Decimal(1)))
         gateway.server.settle()
         session.outbox.resume()
         await client.until("commissionReport")
@@ -187,15 +190,6 @@ async def test_a_reader_that_stops_reading_gets_its_orders_and_the_newest_quotes
         assert last["price"] == 499.5
         assert session.outbox.conflated >= 490
         await client.close()
-
-
-def _ticket() -> object:
-    from moondev_ibkr.brokers.domain.order import Side
-    from moondev_ibkr.brokers.simulation.tickets import OrderTicket
-
-    return OrderTicket(
-        client_id=1, order_id=1, con_id=AAPL_ID, side=Side.BUY, quantity=__import__("decimal").Decimal(1)
-    )
 
 
 #: What a hostile or broken peer may send: at the handshake, instead of a frame, inside one.

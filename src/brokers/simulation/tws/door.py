@@ -91,13 +91,13 @@ class TwsDoor:
         self._dirty: dict[Session, None] = {}
         self._watchers: dict[int, dict[MarketListener, None]] = {}
         self._unsubscribers = [
-            exchange.subscribe(self._on_market, *_MARKET),
-            exchange.subscribe(self._on_status, StatusChanged),
-            exchange.subscribe(self._on_executed, Executed),
-            exchange.subscribe(self._on_commission, CommissionCharged),
-            exchange.subscribe(self._on_notice, *_NOTICES),
-            exchange.subscribe(self.accounts.on_position, PositionChanged),
-            exchange.subscribe(self.accounts.on_account, AccountChanged),
+            exchange.subscribe(self.guarded(self._on_market), *_MARKET),
+            exchange.subscribe(self.guarded(self._on_status), StatusChanged),
+            exchange.subscribe(self.guarded(self._on_executed), Executed),
+            exchange.subscribe(self.guarded(self._on_commission), CommissionCharged),
+            exchange.subscribe(self.guarded(self._on_notice), *_NOTICES),
+            exchange.subscribe(self.guarded(self.accounts.on_position), PositionChanged),
+            exchange.subscribe(self.guarded(self.accounts.on_account), AccountChanged),
         ]
 
     @property
@@ -195,6 +195,7 @@ class TwsDoor:
 
     def watch(self, con_id: int, listener: MarketListener) -> Callable[[], None]:
         """`listener` gets every QuoteChanged, Printed and Halted of `con_id`; returns how to stop it."""
+        listener = self.guarded(listener)
         listeners = self._watchers.setdefault(con_id, {})
         listeners[listener] = None
 
@@ -202,6 +203,18 @@ class TwsDoor:
             listeners.pop(listener, None)
 
         return stop
+
+    def guarded(self, listener: MarketListener) -> MarketListener:
+        """`listener`, whose failure is counted and does not stop the exchange or the other listeners."""
+
+        def guard(event: ExchangeEvent) -> None:
+            try:
+                listener(event)
+            except Exception:  # the boundary of one subscription
+                self.failures["subscription"] += 1
+                log.exception("a subscription failed on %s", type(event).__name__)
+
+        return guard
 
     def _on_market(self, event: ExchangeEvent) -> None:
         if self.faults.silent_feed:

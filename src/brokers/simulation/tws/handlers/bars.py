@@ -167,7 +167,7 @@ class BarStream:
         self._timer: Timer | None = None
         self._stops = (
             door.watch(details.instrument.con_id or 0, self._on_event),
-            door.exchange.subscribe(self._on_session, SessionChanged),
+            door.exchange.subscribe(door.guarded(self._on_session), SessionChanged),
         )
 
     def close(self) -> None:
@@ -281,7 +281,7 @@ class RealTimeBars:
         self._timer: Timer | None = None
         self._stops = (
             door.watch(self._con_id, self._on_event),
-            door.exchange.subscribe(self._on_session, SessionChanged),
+            door.exchange.subscribe(door.guarded(self._on_session), SessionChanged),
         )
         self._plan()
 
@@ -332,7 +332,7 @@ class RealTimeBars:
                 close=bar.close,
                 volume=volume,
                 wap=average,
-                count=count,
+                barCount=count,
             )
 
 
