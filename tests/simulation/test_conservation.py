@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from moondev_ibkr.brokers.domain.order import OrderType, TimeInForce
 from moondev_ibkr.brokers.simulation.events import CommissionCharged, Executed, PositionChanged, StatusChanged
-from moondev_ibkr.brokers.simulation.models import ChildSizing, FillModel, LatencyModel
+from moondev_ibkr.brokers.simulation.models import AccountKind, ChildSizing, FillModel, LatencyModel
 
 from .exchange_fakes import AAPL, DETAILS, MES, MSFT, START, D, Pit, step
 
@@ -226,3 +226,71 @@ def test_position_events_agree_with_the_books(acts, world):
             last[event.position.instrument.con_id] = event.position.quantity
     held = {row.instrument.con_id: row.quantity for row in pit.exchange.positions()}
     assert {con_id: quantity for con_id, quantity in last.items() if quantity} == held
+
+
+BRACKETS = st.lists(
+    st.tuples(
+        st.integers(0, STEPS - 1),
+        st.sampled_from([AAPL, MSFT]),
+        st.sampled_from(["BUY", "SELL"]),
+        st.sampled_from([70, 400, 1500]),
+        st.integers(-5, 40),
+        st.integers(1, 60),
+        st.sampled_from(["leave", "leave", "cancel parent", "cancel stop"]),
+        st.integers(1, 10),
+    ),
+    min_size=1,
+    max_size=6,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(BRACKETS, WORLDS)
+def test_sized_to_what_is_filled_exits_never_overtake_their_entry(brackets, world):
+    world = {**world, "child_sizing": ChildSizing.FILLED}
+    pit = Pit(*walk(world["seed"]), cash=10_000_000, **world)
+    parents: dict[int, int] = {}
+    for number, con_id, side, quantity, level, away, then, after in sorted(brackets, key=lambda row: row[0]):
+        pit.run(max(START + SPAN * number / STEPS, pit.exchange.now))
+        tick = TICK[con_id]
+        sign = 1 if side == "BUY" else -1
+        entry = (pit.exchange.market(con_id).bid or tick) + sign * level * tick
+        other = "SELL" if side == "BUY" else "BUY"
+        common = {"con_id": con_id, "tif": TimeInForce.GTC}
+        parent = pit.order(side, quantity, OrderType.LIMIT, limit_price=entry, transmit=False, **common)
+        legs = {"parent_id": parent, **common}
+        stop = pit.order(other, quantity, OrderType.STOP, stop_price=entry - sign * away * tick, transmit=False, **legs)
+        target = pit.order(other, quantity, OrderType.LIMIT, limit_price=entry + sign * away * tick, **legs)
+        parents[stop] = parents[target] = parent
+        if then != "leave":
+            pit.run(pit.exchange.now + SPAN * after / STEPS / 4)
+            pit.exchange.cancel(1, parent if then == "cancel parent" else stop)
+    pit.run(START + 2 * SPAN)
+    entered: dict[int, Decimal] = defaultdict(Decimal)
+    exited: dict[int, Decimal] = defaultdict(Decimal)
+    for event in pit.events:
+        if isinstance(event, Executed):
+            row = event.execution
+            if row.order_id in parents:
+                exited[parents[row.order_id]] += row.quantity
+                assert exited[parents[row.order_id]] <= entered[parents[row.order_id]]
+            else:
+                entered[row.order_id] += row.quantity
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(ACTS, max_size=25), WORLDS)
+def test_a_cash_account_never_holds_less_than_nothing(acts, world):
+    stocks = [act for act in acts if act.con_id != MES and act.family == "alone"]
+    world = {**world, "kind": AccountKind.CASH}
+    pit = Pit(*walk(world["seed"]), cash=50_000, **world)
+    for act in sorted(stocks, key=lambda row: row.step):
+        pit.run(max(START + SPAN * act.step / STEPS, pit.exchange.now))
+        perform(pit, act)
+    pit.run(START + SPAN)
+    shares: dict[int, Decimal] = defaultdict(Decimal)
+    for event in pit.events:
+        if isinstance(event, Executed):
+            row = event.execution
+            shares[row.instrument.con_id] += row.quantity * row.side.sign
+            assert shares[row.instrument.con_id] >= 0

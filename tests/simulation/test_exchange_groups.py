@@ -29,7 +29,7 @@ def bracket(pit, entry=100, stop=95, target=110, quantity=100, **stop_fields):
 def test_the_last_child_transmits_the_family_and_children_wait_for_the_parent():
     pit = Pit(*market((101, "101.02", 101), ("99.98", "100.00", 100), (109, "109.02", 109), (110, "110.02", 110)))
     bracket(pit)
-    assert pit.tape == ["1 PreSubmitted 0/100", "1 Submitted 0/100", "2 PreSubmitted 0/100", "3 PreSubmitted 0/100"]
+    assert pit.tape == ["1 PreSubmitted 0/100", "2 PreSubmitted 0/100", "3 PreSubmitted 0/100", "1 Submitted 0/100"]
     assert [row.why_held for row in pit.exchange.open_orders()] == ["", "child,trigger", "child"]
     pit.run(START + SECOND)
     assert [pit.status(number) for number in (1, 2, 3)] == ["Filled", "PreSubmitted", "Submitted"]

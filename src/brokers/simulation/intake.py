@@ -141,10 +141,16 @@ class Intake:
         return self._state.markets[ticket.con_id].details
 
     def _transmit_family(self, order: WorkingOrder) -> None:
-        """Transmitting an order transmits its staged parent and siblings with it, parent first."""
-        for member in self._family(order):
-            if member.phase is Phase.STAGED:
-                self._transmit(member)
+        """Transmitting an order transmits its staged parent and siblings with it, parent first.
+
+        All are accepted before the first may trade: a fill must find the whole family on the books.
+        """
+        staged = [member for member in self._family(order) if member.phase is Phase.STAGED]
+        for member in [member for member in staged if self._accept(member)]:
+            parent = self._state.book.by_perm.get(member.parent_perm_id)
+            if parent is not None and parent.filled:
+                self._floor.release_child(member, parent)
+            self._floor.progress(member)
 
     def _family(self, order: WorkingOrder) -> Iterator[WorkingOrder]:
         book = self._state.book
@@ -152,8 +158,11 @@ class Intake:
         yield root
         yield from book.children(root)
 
-    def _transmit(self, order: WorkingOrder) -> None:
+    def _accept(self, order: WorkingOrder) -> bool:
+        """Credit, locate, times; then the order is told as accepted. False when it was refused."""
         state = self._state
+        if order.phase is not Phase.STAGED:
+            return False
         refusal = self.credit.check(order.ticket, order.instrument)
         if refusal is None and state.book.by_perm.get(order.parent_perm_id, order).phase is Phase.DONE:
             parent = state.book.by_perm[order.parent_perm_id]
@@ -161,7 +170,7 @@ class Intake:
                 refusal = refuse(Reason.PARENT_UNKNOWN, order_id=order.ticket.parent_id)
         if refusal is not None:
             self._hold_inactive(order, refusal)
-            return
+            return False
         order.phase, order.status = Phase.HELD, BrokerStatus.PRE_SUBMITTED
         order.located = not self.credit.needs_locate(order)
         if order.ticket.outside_rth and order.type is OrderType.MARKET:
@@ -177,10 +186,7 @@ class Intake:
         state.tell(StatusChanged(state.now, view))
         for warning in (*told, *self._warnings(order)):
             self._tell(Warned, order.ticket, warning, order)
-        elder = state.book.by_perm.get(order.parent_perm_id)
-        if elder is not None and elder.filled:
-            self._floor.release_child(order, elder)
-        self._floor.progress(order)
+        return True
 
     def _warnings(self, order: WorkingOrder) -> Iterator[Refusal]:
         state, ticket = self._state, order.ticket
