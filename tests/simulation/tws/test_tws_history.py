@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -63,7 +64,7 @@ async def test_spans(size: str, duration: str, count: int, first: str, last: str
 async def test_dates_as_epoch_and_an_end_in_the_past() -> None:
     async with running(source=moving()) as gateway, joined(gateway) as client:
         rows = await ask(client, bars("1 hour", "1 D", formatDate=2, endDateTime="20260414 16:00:00 US/Eastern"))
-        assert [int(row.date) for row in rows][0] == 1776173400
+        assert next(int(row.date) for row in rows) == 1776173400
         assert len(rows) == 7
         same = await ask(client, bars("1 hour", "1 D", formatDate=2, endDateTime="20260414-20:00:00"))
         assert same == rows
@@ -187,7 +188,7 @@ async def test_real_time_bars_come_every_five_seconds(what: str) -> None:
         rows = await collect(gateway, client, gateway.now + timedelta(minutes=2))
         times = [values["time"] for values in rows]
         assert len(times) >= 20
-        assert {after - before for before, after in zip(times, times[1:], strict=False)} == {5}
+        assert {after - before for before, after in itertools.pairwise(times)} == {5}
         assert all(values["low"] <= values["close"] <= values["high"] for values in rows)
 
 

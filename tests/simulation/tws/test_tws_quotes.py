@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -63,7 +64,7 @@ async def test_a_price_is_followed_by_its_size_and_a_size_comes_alone() -> None:
                 follower = lines[at + 1]
                 assert follower == ("tickSize", {1: 0, 2: 3, 4: 5}[tick])
         quotes = [(v["tickType"], v["price"]) for n, v in moved if n == "tickPrice" and v["tickType"] in (1, 2)]
-        assert all(a != b for a, b in zip(quotes, quotes[1:], strict=False))
+        assert all(a != b for a, b in itertools.pairwise(quotes))
 
 
 async def test_a_snapshot_ends_and_leaves_no_line_behind() -> None:
