@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from . import cancel, fills, memory, place, quotes, ticks
+from . import cancel, fills, link, memory, place, quotes, ticks
 from .machine import machine_facts
 from .options import Options
 from .rows import Row
@@ -27,6 +27,7 @@ BENCHES: dict[str, Bench] = {
     "quotes": quotes.run,
     "fills": fills.run,
     "memory": memory.run,
+    "link": link.run,
 }
 
 

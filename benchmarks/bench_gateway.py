@@ -2,9 +2,9 @@
 
     python -m benchmarks.bench_gateway '{"symbols": 100, "prints": 390, "delay": 0.0}'
 
-It is the gateway of the package (`Gateway`) on a market that stands still, with IB's message limit and conflation off.
-One JSON command a line on standard input, one JSON answer a line; the end of the input ends it. Beside the gateway's own
-control commands there are:
+It is the gateway of the package (`Gateway`) on a market that stands still, with IB's message limit and conflation
+off. One JSON command a line on standard input, one JSON answer a line; the end of the input ends it. Beside the
+gateway's own control commands there are:
 
     {"render": {"client": 1, "messages": 20000}}       ticks for all quote lines of that client -> {"bytes_per_message"}
     {"pour": {"client": 1, "times": 1}}                writes them, then one last bid of LAST on the first line

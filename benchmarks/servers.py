@@ -44,17 +44,21 @@ class GatewayServer:
                 process.kill()
                 await process.wait()
 
+    def _running(self) -> asyncio.subprocess.Process:
+        if self._process is None:
+            raise RuntimeError("the gateway is not running: enter it with `async with`")
+        return self._process
+
     async def tell(self, command: str, **arguments: Any) -> dict[str, Any]:
-        assert self._process is not None and self._process.stdin is not None
-        self._process.stdin.write(json.dumps({command: arguments}).encode() + b"\n")
-        await self._process.stdin.drain()
+        process = self._running()
+        process.stdin.write(json.dumps({command: arguments}).encode() + b"\n")  # type: ignore[union-attr]
         return await self._answer()
 
     async def _answer(self) -> dict[str, Any]:
-        assert self._process is not None and self._process.stdout is not None
-        line = await asyncio.wait_for(self._process.stdout.readline(), _SECONDS)
+        process = self._running()
+        line = await asyncio.wait_for(process.stdout.readline(), _SECONDS)  # type: ignore[union-attr]
         if not line:
-            raise RuntimeError(f"the gateway ended with {await self._process.wait()}; its error output is above")
+            raise RuntimeError(f"the gateway ended with {await process.wait()}; its error output is above")
         answer: dict[str, Any] = json.loads(line)
         if "error" in answer:
             raise RuntimeError(f"the gateway refused: {answer['error']}")
