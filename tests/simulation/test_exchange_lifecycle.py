@@ -275,3 +275,13 @@ def test_execution_ids_look_like_ibs_and_never_repeat(pit):
     assert [row[:9] for row in ids] == ["0000e0d5.", "0000e0d5.", "0000e0d5.", "0000e1a7."]
     assert all(row.endswith(".01.01") and len(row) == 23 for row in ids)
     assert len(set(ids)) == 4
+
+
+def test_a_global_cancel_travels_as_long_as_an_order():
+    pit = Pit(step(START, 100, "100.02"), latency=LatencyModel(acknowledge=SECOND))
+    pit.buy(10, 90)
+    pit.run(START + SECOND)
+    pit.exchange.cancel_all(1)
+    assert pit.status(1) == "Submitted"
+    pit.run(START + 2 * SECOND)
+    assert pit.status(1) == "Cancelled"

@@ -276,7 +276,7 @@ class Exchange:
         """Cancel by permId, whoever owns it; False when there is no such order. `client_id` is who asked."""
         order = self._state.book.by_perm.get(perm_id)
         if order is not None:
-            self._intake.cancel_order(order, client_id)
+            self._intake.cancel_known(order, client_id)
             self._announcer.deliver()
         return order is not None
 

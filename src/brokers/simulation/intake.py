@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
@@ -35,26 +35,34 @@ class Intake:
         self._floor = floor
         self.credit = Credit(state)
         #: Nothing a client sent overtakes what it sent before.
-        self._last_arrival: dict[int, datetime] = {}
+        self._last_arrival: dict[int | None, datetime] = {}
 
     # arrival
 
     def place(self, ticket: OrderTicket) -> None:
         """The ticket travels to the broker; see Exchange.place."""
-        arrival = self._arrival(ticket.client_id)
-        if arrival is None:
-            self._take(ticket)
-        else:
-            self._state.agenda.add(arrival, Due.ORDER, lambda: self._take(ticket))
+        self._send(ticket.client_id, lambda: self._take(ticket))
 
     def cancel(self, client_id: int, order_id: int) -> None:
+        """See Exchange.cancel."""
+        self._send(client_id, lambda: self._cancel(client_id, order_id))
+
+    def cancel_known(self, order: WorkingOrder, client_id: int | None) -> None:
+        """See Exchange.cancel_perm."""
+        self._send(client_id, lambda: self._cancel_order(order, client_id))
+
+    def cancel_all(self, client_id: int | None, account: str | None) -> None:
+        """See Exchange.cancel_all."""
+        self._send(client_id, lambda: self._cancel_all(client_id, account))
+
+    def _send(self, client_id: int | None, action: Callable[[], None]) -> None:
         arrival = self._arrival(client_id)
         if arrival is None:
-            self._cancel(client_id, order_id)
+            action()
         else:
-            self._state.agenda.add(arrival, Due.ORDER, lambda: self._cancel(client_id, order_id))
+            self._state.agenda.add(arrival, Due.ORDER, action)
 
-    def _arrival(self, client_id: int) -> datetime | None:
+    def _arrival(self, client_id: int | None) -> datetime | None:
         """When what the client sends now arrives; None: at once."""
         state = self._state
         delay = state.settings.latency.draw(state.settings.latency.acknowledge, state.random)
@@ -288,7 +296,7 @@ class Intake:
         if order is None:
             self._refuse_cancel(client_id, order_id, refuse(Reason.CANCEL_UNKNOWN, order_id=order_id))
         else:
-            self.cancel_order(order, client_id)
+            self._cancel_order(order, client_id)
 
     def _find(self, client_id: int, order_id: int) -> WorkingOrder | None:
         """A client's own order; client 0 also reaches the newest live order of any client with that id."""
@@ -299,7 +307,7 @@ class Intake:
             order = matches[-1] if matches else None
         return order
 
-    def cancel_order(self, order: WorkingOrder, client_id: int | None) -> None:
+    def _cancel_order(self, order: WorkingOrder, client_id: int | None) -> None:
         """Cancel, asked for by `client_id` (None: by nobody's client, e.g. the portal)."""
         state, ticket = self._state, order.ticket
         asked_by = ticket.client_id if client_id is None else client_id
@@ -327,12 +335,12 @@ class Intake:
         if order.phase is not Phase.DONE:
             self._floor.end(order, by=DoneBy.TRADER, requested_by=requested_by)
 
-    def cancel_all(self, client_id: int | None, account: str | None) -> None:
+    def _cancel_all(self, client_id: int | None, account: str | None) -> None:
         """Every live order, children before parents so that each is told as cancelled by request."""
         orders = [row for row in self._state.book.live.values() if account in (None, row.ticket.account)]
         for order in sorted(orders, key=lambda row: row.parent_perm_id == 0):
             if order.is_live and not order.pending_cancel:
-                self.cancel_order(order, client_id)
+                self._cancel_order(order, client_id)
 
     def _refuse_cancel(
         self, client_id: int, order_id: int, refusal: Refusal, order: WorkingOrder | None = None
