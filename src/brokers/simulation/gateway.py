@@ -75,7 +75,11 @@ class Gateway:
             settings=settings.exchange,
         )
         if kept is not None:
-            self._resume(kept.market_time, kept.exchange)
+            self._resume(kept.market_time)
+        if settings.settle and settings.clock is ClockMode.REPLAY:
+            self._enter_session()
+        if kept is not None:
+            self.exchange.restore(kept.exchange)
         self.timers = MarketTimers()
         self.faults = Faults(restart=self._plan_restart, move=self._plan_move)
         self.door = TwsDoor(self.exchange, self.prices, self.timers, settings.tws, self.faults, monotonic)
@@ -117,14 +121,20 @@ class Gateway:
             raise ConfigurationError(f"market time {moment}", "the calendar has no session before it", "choose a start")
         return begun[-1]
 
-    def _resume(self, moment: datetime, data: dict[str, Any]) -> None:
-        """The account as it was kept; market time goes on from there where the prices reach it."""
+    def _resume(self, moment: datetime) -> None:
+        """Market time goes on from where the account was kept, if the prices reach it."""
         end = self.prices.end
         if self.settings.start is None and moment > self.exchange.now and (end is None or moment <= end):
             near = self._last_session(moment).day == self.exchange.now.date()
             if near or moment - self.exchange.now < timedelta(days=7):
                 self.exchange.advance_to(moment)
-        self.exchange.restore(data)
+
+    def _enter_session(self) -> None:
+        """Whoever connects can trade at once: inside a session, and after its first moments."""
+        begin = self.next_session().open + self.settings.settle
+        end = self.prices.end
+        if self.exchange.now < begin and (end is None or begin <= end):
+            self.exchange.advance_to(begin)
 
     # life
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, timedelta
 from enum import StrEnum
 from pathlib import Path
 
@@ -24,7 +24,8 @@ class ClockMode(StrEnum):
 @dataclass(frozen=True, slots=True)
 class GatewaySettings:
     """`speed` is market seconds per real second; 0 runs as fast as clients can read. `bars` are OHLCV files or folders;
-    none means the shipped bars, unless `price_kind` says otherwise. `start` is the first day of a replay.
+    none means the shipped bars, unless `price_kind` says otherwise. `start` is the first day of a replay. `settle`: a
+    replay that runs by itself begins at least so long after an open, market time, and never between sessions.
     `state_file` keeps the paper account; `fresh` forgets what it holds. `ready_file` is written once the doors listen.
     `faults` are armed at the start (`NAME[:ARG…]`). `stall_seconds`: how long market time waits for a client that does
     not read, real time.
@@ -38,6 +39,7 @@ class GatewaySettings:
     bars: tuple[Path, ...] = ()
     symbols: tuple[str, ...] = ()
     start: date | None = None
+    settle: timedelta = timedelta(0)
     prints: int | None = None
     quiet: int = 0
     halts: float = 0.0

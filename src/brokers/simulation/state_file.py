@@ -7,6 +7,7 @@ import json
 import os
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigurationError
@@ -71,6 +72,19 @@ class AccountFile:
             os.replace(part, self._path)
         except OSError as error:
             raise ConfigurationError(f"paper account {self._path}", str(error), "look at the disk") from None
+
+
+def is_untouched(path: Path) -> bool:
+    """Whether the account kept in `path` holds nothing and never traded, or there is none at all."""
+    try:
+        exchange = json.loads(path.read_text())["exchange"]
+        return not (
+            exchange["orders"] or exchange["executions"] or any(row["holdings"] for row in exchange["accounts"])
+        )
+    except FileNotFoundError:
+        return True
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def _fingerprint(settings: GatewaySettings) -> str:

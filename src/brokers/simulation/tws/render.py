@@ -106,15 +106,13 @@ def _present_values(view: OrderView) -> dict[str, Any]:
 def open_order_frame(version: int, view: OrderView, warning: str = "", **changes: Any) -> bytes:
     request = request_of(view.ticket)
     values = _present_values(view)
-    values["orderId"] = view.order_id
-    values.update(changes)
+    values.update({"orderId": view.order_id, "permId": view.perm_id}, **changes)
     contract = values.pop("contract", None) or contract_of(view.instrument, view.ticket.exchange)
     return open_order(
         version,
         request,
         OrderState(status=view.status.value, warningText=warning),
         clientId=view.client_id,
-        permId=view.perm_id,
         contract=contract,
         **values,
     )

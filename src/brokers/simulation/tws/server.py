@@ -106,6 +106,7 @@ class Connection(asyncio.Protocol):
                 self._throttle = self._server.loop.call_later(wait, self._go_on)
                 break
             self._take(self._pending.popleft())
+            self._server.run_due()
         self._server.settle()
 
     def _go_on(self) -> None:
@@ -260,8 +261,12 @@ class TwsServer:
 
     def settle(self) -> None:
         """After requests: what is due at this market time, then the bytes."""
-        self._timers.run_until(self.door.now)
+        self.run_due()
         self.door.flush()
+
+    def run_due(self) -> None:
+        """What requests and fills have planned for this very moment."""
+        self._timers.run_until(self.door.now)
 
     @property
     def is_drained(self) -> bool:
