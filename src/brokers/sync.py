@@ -104,13 +104,13 @@ class LoopThread:
 
     def close(self) -> None:
         """Cancel what runs, stop the loop, join the thread. Calling it twice does nothing."""
+        if self._thread is threading.current_thread():
+            raise UsageError("close", "this is the background loop's own thread", "close it from another thread")
         with self._lock:
             self._closed = True
             loop, thread, self._loop = self._loop, self._thread, None
         if loop is None or thread is None:
             return
-        if thread is threading.current_thread():
-            raise UsageError("close", "this is the background loop's own thread", "close it from another thread")
         asyncio.run_coroutine_threadsafe(_cancel_all(), loop).result(_CLOSING)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(_CLOSING)

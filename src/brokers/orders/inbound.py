@@ -50,14 +50,14 @@ class Inbound:
         life: Lifecycle,
         client_id: Callable[[], int],
         load: Callable[[str], Record | None],
-        evidence: Callable[[], None],
+        evidence: Callable[[float], None],
     ) -> None:
         self._life = life
         self._book = life.book
         self._client_id = client_id
         #: Finds an order of another process in the shared journal.
         self._load = load
-        #: Asks for a reconciliation soon.
+        #: Asks for a reconciliation after so many seconds.
         self._evidence = evidence
         self._early: dict[int, StatusReport] = {}
         #: key -> monotonic moment by which the executions that a status told of must have come.
@@ -142,6 +142,9 @@ class Inbound:
         self._show(record, signal, f"held: {why_held}" if why_held else "")
         if why_held:
             self._life.settle(record)
+        elif status is BrokerStatus.INACTIVE and not record.order.foreign and not self.all_told:
+            # Refused or parked: where no error tells which, the broker's books do.
+            self._evidence(self._life.settings.execution_grace)
 
     def _show(self, record: Record, signal: OrderSignal | None, reason: str = "") -> None:
         """The broker has the order. With no signal only a doubt about that is lifted."""
@@ -153,7 +156,7 @@ class Inbound:
     def _end(self, record: Record, perm_id: int, signal: OrderSignal, reason: str) -> None:
         before = record.order.state
         if not self._life.end_life(record, perm_id, signal, reason):
-            self._evidence()
+            self._evidence(0.0)
         if record.order.state is not before:
             self.on_change(record)
             if record.order.foreign and record.order.state.is_terminal:
@@ -293,7 +296,7 @@ class Inbound:
             record = self._of_known_execution(fill)
         if record is None and self._may_be_ours(fill):
             self._book.orphans[exec_base_id(fill.exec_id)] = fill
-            self._evidence()
+            self._evidence(0.0)
             return
         if record is not None and fill.perm_id:
             self._bind(record, fill.perm_id, fill.client_id or 0, fill.order_id or 0)
@@ -342,6 +345,8 @@ class Inbound:
         signal = EFFECT_SIGNALS.get(effect)
         if signal is None:
             self._life.warn(text, record, error.code)
+            if effect is OrderEffect.UNKNOWN:
+                self._evidence(self._life.settings.execution_grace)
             return
         record.acknowledged = True
         if signal is OrderSignal.CANCEL_REFUSED:
@@ -360,7 +365,7 @@ class Inbound:
         if record.answered is not None and not record.answered.done():
             record.answered.set_exception(_refused_change(record, error))
         self._life.drop_change(record, text, error.code)
-        self._evidence()
+        self._evidence(0.0)
 
     def _cancel_refused(self, record: Record, error: OrderError, text: str) -> None:
         self._life.apply(record, OrderSignal.CANCEL_REFUSED, text)
@@ -369,7 +374,7 @@ class Inbound:
         record.cancel_kept = False
         waiting, record.cancel_waiters = record.cancel_waiters, []
         release(waiting)
-        self._evidence()
+        self._evidence(0.0)
 
 
 def _refused_change(record: Record, error: OrderError) -> ModifyRejected:

@@ -275,8 +275,8 @@ class OrderManager:
         self._protection.check_all()
         self._deadlines.check()
 
-    def _need_evidence(self) -> None:
-        self._reconciler.soon()
+    def _need_evidence(self, delay: float) -> None:
+        self._reconciler.soon(delay)
 
     def _changed(self, record: Record) -> None:
         self._protection.changed(record)

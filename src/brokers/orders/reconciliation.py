@@ -71,10 +71,12 @@ class Reconciler:
         return Reading(started, epoch, open_, completed, fills, positions)
 
     def soon(self, delay: float = 0.0) -> None:
-        """Ask for another run; several requests before it make one."""
-        if self._retry is not None or self._desk.closing:
+        """Ask for another run; several requests before it make one, at the earliest moment asked for."""
+        loop = asyncio.get_running_loop()
+        if self._desk.closing or (self._retry is not None and self._retry.when() <= loop.time() + delay):
             return
-        self._retry = asyncio.get_running_loop().call_later(delay, self._again)
+        self.cancel()
+        self._retry = loop.call_later(delay, self._again)
 
     def _again(self) -> None:
         self._retry = None
