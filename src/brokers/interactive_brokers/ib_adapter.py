@@ -18,7 +18,7 @@ from ..domain.account import AccountSummary, PnL, Position
 from ..domain.clock import Clock, MarketClock
 from ..domain.instrument import Instrument, InstrumentDetails
 from ..domain.market_data import Bar, BarSize, BarSource, BarUpdate, MarketEvent, Quote, StreamKind
-from ..domain.order import NewOrder
+from ..domain.order import NewOrder, Side
 from ..domain.reports import WireOrder
 from ..errors import BrokerError, ConfigurationError, NoData, NotConnected
 from ..journal import Journal
@@ -158,6 +158,8 @@ class IBAdapter(ManagedBroker):
                     f"account {self._account}", "this session does not hold it", "log in with its user"
                 )
             await self._learn_positions()
+            # the calendar's tables take a second to build, once; the first order must not wait for them
+            await asyncio.to_thread(self.calendar.session_at, self.clock.now())
             await self._start_trading()
         except BaseException:
             await self.transport.disconnect()
@@ -342,12 +344,22 @@ class IBAdapter(ManagedBroker):
 
     async def check_margin(self, order: NewOrder) -> None:
         """IB's own estimate where margin could refuse the order. Raises RiskRefusal."""
-        if not self._margin_what_if or not self.risk.needs_what_if(order):
+        if not self._margin_what_if or self._plainly_affordable(order) or not self.risk.needs_what_if(order):
             return
         details = await self.details(order.instrument)
         account = order.account or self.accounts()[0]
         wire = WireOrder(self.port.next_order_id, replace(order, instrument=details.instrument), account)
         await self.risk.check_margin(wire, self.port)
+
+    def _plainly_affordable(self, order: NewOrder) -> bool:
+        """A buy whose whole value leaves the buffer untouched, told by a multiplication; the rules decide the rest."""
+        instrument, price = order.instrument, order.limit_price
+        if order.side is not Side.BUY or price is None or instrument.multiplier != 1 or instrument.currency != "USD":
+            return False
+        summary = self.transport.cached_summary(order.account or self.accounts()[0])
+        if summary is None or summary.excess_liquidity is None or summary.currency != "USD":
+            return False
+        return summary.excess_liquidity - order.quantity * price >= self.risk.policy.margin_buffer
 
     def latency_report(self) -> dict[str, dict[str, float]]:
         return {**super().latency_report(), **_stages(self.transport.latencies())}

@@ -26,6 +26,7 @@ from .api import TwsApi
 from .lanes import Outgoing, SendState
 from .link import FIRST_REQUEST_ID
 from .listener import ErrorMessage, ExecutionReport, Subject
+from .order_template import PLACE_ORDER, place_message
 from .session import Session
 from .translate import to_broker_order, to_commission, to_contract, to_fill, to_ib_order, to_status, to_what_if
 
@@ -86,7 +87,8 @@ class OrderChannel:
             phase = OrderPhase.MODIFYING
         self._remember(self._phases, order.order_id, phase)
         api = self._api
-        outgoing = api.client.placeOrder(order.order_id, to_contract(order.intent.instrument), to_ib_order(order))
+        message = place_message(order, api.client.serverVersion())
+        outgoing = api.client.queue.put(PLACE_ORDER, message, order.order_id)
         api.client.raise_order_id(order.order_id + 1)
         if outgoing.sent_at is None:
             await self._left(what, outgoing)
