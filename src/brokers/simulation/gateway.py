@@ -149,9 +149,13 @@ class Gateway:
                 error.strerror or str(error),
                 "choose another --tws-port, or 0 for a free one",
             ) from None
-        for text in self.settings.faults:
-            name, arguments = parse_fault(text)
-            self.faults.arm(name, *arguments)
+        try:
+            for text in self.settings.faults:
+                name, arguments = parse_fault(text)
+                self.faults.arm(name, *arguments)
+        except InvalidRequest:
+            await self.close()
+            raise
         self._anchor = (self._monotonic(), self.exchange.now)
         if self.settings.clock is not ClockMode.CONTROL:
             self._clock = asyncio.create_task(self._run_clock(), name="gateway clock")
