@@ -35,8 +35,7 @@ from .tables import (
     reserve,
     set_door,
     set_foreign,
-    write_commission,
-    write_fill,
+    write_observed,
     write_order,
 )
 
@@ -74,16 +73,25 @@ class Journal:
     # Intents
 
     def record_intents(
-        self, rows: Sequence[IntentRow], *, client_id: int, floor: int, lease: DoorLease, allow_halted: bool = False
+        self,
+        rows: Sequence[IntentRow],
+        *,
+        client_id: int,
+        floor: int,
+        lease: DoorLease,
+        allow_halted: bool = False,
+        observed: Observed | None = None,
     ) -> tuple[int, ...] | None:
         """Make intents durable, all or none, and reserve their order ids (ascending, one each).
 
         `floor` is the lowest id that the broker would accept. `allow_halted` is for the closes of an emergency stop.
-        Answers None, with nothing written, when a key is already in the journal.
+        `observed` is written in the same transaction. Answers None, with no intent written, when a key is known.
         Raises TradingHalted, DoorFenced, JournalError.
         """
         with self.database.transaction("recording an intent") as change:
             self._check_may_write(change, lease, allow_halted)
+            if observed:
+                write_observed(change, observed)
             marks = ",".join("?" * len(rows))
             keys = [row.intent.key for row in rows]
             if change.execute(f"SELECT 1 FROM intents WHERE key IN ({marks}) LIMIT 1", keys).fetchone():
@@ -145,14 +153,7 @@ class Journal:
         """
         durable = bool(observed.fills)
         with self.database.transaction("writing what the broker told", durable=durable) as change:
-            for kind, key, body in observed.notes:
-                change.append(kind, key, body)
-            for key, order in observed.orders.items():
-                write_order(change, key, order)
-            for fill in observed.fills:
-                write_fill(change, fill)
-            for report in observed.commissions:
-                write_commission(change, report)
+            write_observed(change, observed)
 
     def load_fills(self, order_key: str | None = None) -> list[Fill]:
         """Executions with their commissions, oldest first; of one order when `order_key` is given, foreign ones too

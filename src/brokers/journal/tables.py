@@ -12,7 +12,7 @@ from ..domain.order_states import TERMINAL, OrderState
 from ..domain.reports import CommissionReport
 from .codec import decimal_text, fill_data, instrument_data, instrument_key, order_data, order_from, to_json
 from .database import Transaction
-from .rows import DoorLease, ForeignPosition, IntentRow, OrderRow
+from .rows import DoorLease, ForeignPosition, IntentRow, Observed, OrderRow
 
 _TERMINAL = ", ".join(f"'{state.value}'" for state in sorted(TERMINAL))
 
@@ -69,6 +69,17 @@ def insert_intent(change: Transaction, row: IntentRow, client_id: int, order_id:
     )
     values = (request, None, order_id, client_id, "[]", row.parent_key, row.leg, "", 0, change.now, change.now, seq)
     change.execute(INSERT_ORDER, (key, OrderState.INTENT.value, *values))
+
+
+def write_observed(change: Transaction, observed: Observed) -> None:
+    for kind, key, body in observed.notes:
+        change.append(kind, key, body)
+    for key, order in observed.orders.items():
+        write_order(change, key, order)
+    for fill in observed.fills:
+        write_fill(change, fill)
+    for report in observed.commissions:
+        write_commission(change, report)
 
 
 def write_order(change: Transaction, key: str, row: OrderRow) -> None:

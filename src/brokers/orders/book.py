@@ -104,8 +104,9 @@ class OrderBook:
 
     def __init__(self) -> None:
         self.records: dict[str, Record] = {}
-        #: Records that may still fill.
+        #: Records that may still fill, and those of them that are UNKNOWN.
         self.open: dict[str, Record] = {}
+        self.unknown: dict[str, Record] = {}
         self.by_order_id: dict[tuple[int, int], Record] = {}
         self.by_perm_id: dict[int, Record] = {}
         #: bracket key -> its exits (stop, target, later stops) by leg number; the entry is `records[key]`.
@@ -131,11 +132,15 @@ class OrderBook:
         self.refresh(record)
 
     def refresh(self, record: Record) -> None:
-        """Keep `open` in step after a change of state."""
+        """Keep `open` and `unknown` in step after a change of state."""
         if record.may_fill:
             self.open[record.key] = record
         else:
             self.open.pop(record.key, None)
+        if record.order.state is OrderState.UNKNOWN:
+            self.unknown[record.key] = record
+        elif self.unknown:
+            self.unknown.pop(record.key, None)
 
     def forget(self, record: Record) -> None:
         """Drop a foreign order that ended."""
@@ -174,11 +179,10 @@ class OrderBook:
 
     def unknown_in(self, instrument: Instrument) -> Record | None:
         """An own order in this contract that may or may not be at the broker."""
+        if not self.unknown:
+            return None
         key = instrument_key(instrument)
-        for record in self.open.values():
-            if record.order.state is OrderState.UNKNOWN and instrument_key(record.order.instrument) == key:
-                return record
-        return None
+        return next((one for one in self.unknown.values() if instrument_key(one.order.instrument) == key), None)
 
     def working_quantity(self, account: str, instrument: Instrument, side: Side) -> Decimal:
         """Shares that own open orders of `side` can still fill at worst.

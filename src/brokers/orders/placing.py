@@ -49,22 +49,20 @@ class Placing:
         entry = legs[0]
         what = f"order {entry.key} ({entry.side} {entry.quantity} {entry.instrument})"
         account = self._account(entry, what)
-        known = self._same_as_known(legs, account)
-        if known is not None:
+        if entry.key in self._desk.book.records and (known := self._same_as_known(legs, account)) is not None:
             return await self._answer(known, started, is_first=False)
         if closing and not entry.reduce_only:
             raise InvalidOrder(what, "a closing order must be reduce_only")
         self._require_trading(what, closing)
         legs = await self._prepare(legs, what, closing)
         # No await from here to the journal: what was checked is what is recorded.
-        known = self._same_as_known(legs, account)
-        if known is not None:
+        if entry.key in self._desk.book.records and (known := self._same_as_known(legs, account)) is not None:
             return await self._answer(known, started, is_first=False)
         self._require_trading(what, closing)
         self._desk.require_link(what)
         self._check(legs, account, closing)
         records = self._sender.journal_intents(legs, account, allow_halted=closing)
-        if records is None:
+        if records is None:  # another process of the journal has used the key meanwhile
             known = self._same_as_known(legs, account)
             if known is None:
                 raise KeyConflict(what, "a key of it is in the journal already", "use another key")

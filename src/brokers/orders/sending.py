@@ -47,16 +47,21 @@ class Sender:
         """Make the intents durable and known; None when another process has used the key. Raises JournalError,
         TradingHalted, DoorFenced; nothing is known or sent then."""
         desk = self._desk
-        desk.life.writer.flush()
         root = root or legs[0].key
         rows = [
             IntentRow(leg, account, root, number, root if number else None)
             for number, leg in enumerate(legs, first_leg)
         ]
         port = desk.port
-        order_ids = desk.journal.record_intents(
-            rows, client_id=port.client_id, floor=port.next_order_id, lease=desk.lease, allow_halted=allow_halted
-        )
+        with desk.life.writer.taken() as observed:
+            order_ids = desk.journal.record_intents(
+                rows,
+                client_id=port.client_id,
+                floor=port.next_order_id,
+                lease=desk.lease,
+                allow_halted=allow_halted,
+                observed=observed,
+            )
         if order_ids is None:
             return None
         database = desk.journal.database

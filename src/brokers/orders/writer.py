@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from ..domain.order import Fill
 from ..domain.reports import CommissionReport
@@ -14,12 +15,15 @@ from .book import Record
 
 log = logging.getLogger(__name__)
 
+#: Seconds that all but fills wait for others: long enough that an order's answer is not held up by writing that it
+#: was sent. What a crash loses in it, the broker tells again.
+_DELAY = 0.002
 #: Commits between two checkpoints of the journal's log, kept off the loop's thread.
 _CHECKPOINT_EVERY = 500
 
 
 class JournalWriter:
-    """Collects observations and writes them in one transaction at the end of the loop's turn.
+    """Collects observations and writes them in one transaction, a moment later or together with the next intent.
 
     Nothing collected is dropped: after a failure it stays queued, and no intent leaves before it is written.
     """
@@ -30,7 +34,7 @@ class JournalWriter:
         self._retry_delay = retry_delay
         self._pending = Observed()
         self._dirty: dict[str, Record] = {}
-        self._scheduled: asyncio.Handle | None = None
+        self._scheduled: asyncio.TimerHandle | None = None
         self._checkpoint: asyncio.Future[None] | None = None
         self.failures = 0
 
@@ -46,16 +50,19 @@ class JournalWriter:
 
     def fill(self, fill: Fill) -> None:
         self._pending.fills.append(fill)
-        self._schedule()
+        self._schedule(0.0)
 
     def commission(self, report: CommissionReport) -> None:
         self._pending.commissions.append(report)
-        self._schedule()
+        self._schedule(0.0)
 
-    def _schedule(self, delay: float = 0.0) -> None:
-        if self._scheduled is None:
-            loop = asyncio.get_running_loop()
-            self._scheduled = loop.call_later(delay, self._flush) if delay else loop.call_soon(self._flush)
+    def _schedule(self, delay: float = _DELAY) -> None:
+        loop = asyncio.get_running_loop()
+        if self._scheduled is not None:
+            if self._scheduled.when() <= loop.time() + delay:
+                return
+            self._scheduled.cancel()
+        self._scheduled = loop.call_later(delay, self._flush)
 
     def _flush(self) -> None:
         self._scheduled = None
@@ -67,14 +74,20 @@ class JournalWriter:
 
     def flush(self) -> None:
         """Write what is collected now. Raises JournalError, and keeps it."""
-        if not self._dirty and not self._pending:
-            return
-        pending = self._pending
-        pending.orders = {key: record.row() for key, record in self._dirty.items()}
+        with self.taken() as pending:
+            if pending:
+                self._journal.write(pending)
+
+    @contextmanager
+    def taken(self) -> Iterator[Observed]:
+        """What is collected, for the caller to write in a transaction of its own; kept when the block fails."""
+        pending, dirty = self._pending, self._dirty
+        pending.orders = {key: record.row() for key, record in dirty.items()}
         try:
-            self._journal.write(pending)
-        except JournalError:
-            self.failures += 1
+            yield pending
+        except BaseException as failure:
+            if isinstance(failure, JournalError):
+                self.failures += 1
             raise
         self._pending, self._dirty = Observed(), {}
         if self._journal.database.commits_since_checkpoint > _CHECKPOINT_EVERY:

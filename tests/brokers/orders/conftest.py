@@ -381,9 +381,17 @@ class Bench:
         return self.manager.order(order.key)
 
     async def settle(self) -> None:
-        """Let everything that was scheduled for now happen."""
+        """Let everything that was scheduled for now happen, the journal's writing included."""
         for _ in range(30):
             await asyncio.sleep(0)
+        self.write()
+
+    def write(self) -> None:
+        """The writer's turn, which comes a moment later by itself."""
+        writer = self.manager._desk.life.writer
+        if writer._scheduled is not None:
+            writer._scheduled.cancel()
+            writer._flush()
 
     async def advance(self, seconds: float) -> None:
         """Move both clocks, and act on what became due."""

@@ -175,6 +175,7 @@ async def test_q10_a_cancel_passes_a_failing_journal(bench, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(bench.journal, "write", full)
         assert (await bench.manager.cancel(order.key)).state is S.CANCELLED
+        await bench.settle()
     assert bench.manager.alarms >= 1
 
 

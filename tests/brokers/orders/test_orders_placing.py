@@ -22,6 +22,7 @@ from moondev_ibkr.brokers.errors import (
     TradingHalted,
     UnknownOrder,
 )
+from moondev_ibkr.brokers.journal import store
 
 S = OrderState
 
@@ -344,11 +345,11 @@ async def test_no_intent_leaves_while_earlier_observations_cannot_be_written(ben
     order = await bench.buy()
     await bench.settle()
 
-    def full(observed):
+    def full(change, observed):
         raise JournalError("writing", "the disk is full")
 
     with monkeypatch.context() as patch:
-        patch.setattr(bench.journal, "write", full)
+        patch.setattr(store, "write_observed", full)
         bench.broker.fill(order.key, 10)
         with pytest.raises(JournalError):
             await bench.buy()
