@@ -7,8 +7,8 @@ off. One JSON command a line on standard input, one JSON answer a line; the end 
 gateway's own control commands there are:
 
     {"render": {"client": 1, "messages": 20000}}       ticks for all quote lines of that client -> {"bytes_per_message"}
-    {"pour": {"client": 1, "times": 1}}                writes them, then one last bid of LAST on the first line
     {"fills": {"client": 1, "order_id": 5, "count": 9}}    one-share fills of a working order, and their statuses
+    {"pour": {"client": 1}}                            writes what was rendered; ticks end with a bid of LAST
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class BenchGateway:
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
-        self._rendered: dict[int, tuple[bytes, bytes]] = {}
+        self._rendered: dict[int, bytes] = {}
         self._filled: dict[int, int] = {}
         self._commands = {"render": self._render, "pour": self._pour, "fills": self._fills}
 
@@ -68,18 +68,8 @@ class BenchGateway:
         cycle = list(_ticks(lines))
         whole, rest = divmod(messages, len(cycle))
         last = pack(("1", "6", str(lines[0]), "1", f"{LAST:.1f}", SIZE, "0"))
-        self._rendered[client] = (b"".join(cycle) * whole + b"".join(cycle[:rest]), last)
+        self._rendered[client] = b"".join(cycle) * whole + b"".join(cycle[:rest]) + last
         return {"bytes_per_message": len(cycle[0]), "equal": len({len(row) for row in cycle}) == 1, "lines": len(lines)}
-
-    async def _pour(self, client: int, times: int = 1) -> dict[str, Any]:
-        session, (ticks, last) = self._session(client), self._rendered[client]
-        for _ in range(times):
-            session.write(ticks)
-            self._gateway.door.flush()
-            await self._gateway.server.drained(600.0)
-        session.write(last)
-        self._gateway.door.flush()
-        return {"bytes": len(ticks) * times}
 
     async def _fills(self, client: int, order_id: int, count: int) -> dict[str, Any]:
         session = self._session(client)
@@ -87,9 +77,16 @@ class BenchGateway:
         view = next(row for row in views if (row.client_id, row.order_id) == (client, order_id))
         first = self._filled.get(view.perm_id, 0) + 1
         self._filled[view.perm_id] = first + count - 1
-        session.write(b"".join(_fill(session.version, view, number) for number in range(first, first + count)))
-        self._gateway.door.flush()
+        self._rendered[client] = b"".join(
+            _fill(session.version, view, number) for number in range(first, first + count)
+        )
         return {"filled": self._filled[view.perm_id]}
+
+    async def _pour(self, client: int) -> dict[str, Any]:
+        data = self._rendered[client]
+        self._session(client).write(data)
+        self._gateway.door.flush()
+        return {"bytes": len(data)}
 
 
 def _ticks(lines: list[int]) -> Iterator[bytes]:

@@ -29,7 +29,7 @@ AIM = Aim("ours", "<=", 25.0, "<= 25 ms")
 async def run(options: Options) -> list[Row]:
     queued = options.amount(QUEUED, 60)
     raw, ours = [], []
-    async with GatewayServer(symbols=1, prints=PRINTS) as server:
+    async with GatewayServer(symbols=1, prints=PRINTS, quick=options.quick) as server:
         for _ in range(1 if options.quick else min(options.rounds, 3)):
             raw.append(await _raw(server, queued))
             ours.append(await _ours(server, queued))
@@ -46,7 +46,7 @@ async def _raw(server: GatewayServer, queued: int) -> float:
         trade = ib.placeOrder(stock(symbol_names(1)[0]), LimitOrder("BUY", 1, LIMIT))
         while trade.orderStatus.status != "Submitted":
             await asyncio.wait_for(trade.statusEvent, 5.0)
-        await asyncio.sleep(1.2)  # an idle second: the send limit begins anew
+        await server.idle()
         for symbol in _others(queued):
             ib.reqMktData(stock(symbol))
         started = time.perf_counter()
@@ -62,7 +62,7 @@ async def _ours(server: GatewayServer, queued: int) -> float:
         await adapter.quote(symbol)
         order = NewOrder(Instrument(symbol), Side.BUY, Decimal(1), OrderType.LIMIT, limit_price=Decimal(str(LIMIT)))
         await adapter.place(order)
-        await asyncio.sleep(1.2)
+        await server.idle()
         for name in _others(queued):
             adapter.transport.subscribe_quotes(Instrument(name, con_id=contract_number(name)))
         started = time.perf_counter()

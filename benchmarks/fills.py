@@ -1,8 +1,9 @@
 """The cost of one more fill of an order that has 1000 of them.
 
-The gateway's process sends one-share fills of one working order, each as execution, status and commission. After 10 and
-after 1000 of them, a burst of further ones is timed until the subscriber has the last: raw's handler of
-`commissionReportEvent`, our reader of `order_events()`. Ours books every fill in the journal.
+The gateway's process sends one-share fills of one working order, rendered beforehand, each as execution, status and
+commission. After 10 and after 1000 of them, a burst of further ones is timed until the subscriber has the last: raw's
+handler of `commissionReportEvent`, our reader of `order_events()`. Ours books every fill in the journal (synchronous
+NORMAL). The design's 0.2 ms stand beside 8.2 ms of raw; their ratio is the aim, since machines differ.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ from .servers import GatewayServer
 from .sides import OUR_CLIENT, RAW_CLIENT, our_side, raw_side, stock
 
 QUANTITY = 9_000
-BURST = 20
-AIM = Aim("ours", "<=", 0.2, "<= 0.2 ms, flat")
+BURST = 40
+AIM = Aim("ratio", "<=", 0.2 / 8.2, "<= 0.024x, flat")
 
 
 class Counter:
@@ -59,10 +60,9 @@ class FillStream:
     async def fill(self, count: int) -> float:
         """Milliseconds a fill."""
         wanted = self._counter.seen + count
+        await self._server.tell("fills", client=self._client, order_id=self._order_id, count=count)
         started = time.perf_counter()
-        sent = asyncio.ensure_future(
-            self._server.tell("fills", client=self._client, order_id=self._order_id, count=count)
-        )
+        sent = asyncio.ensure_future(self._server.tell("pour", client=self._client))
         await self._counter.reach(wanted)
         took = time.perf_counter() - started
         await sent
@@ -116,7 +116,11 @@ async def run(options: Options) -> list[Row]:
                 for place in (0, 1) if number % 2 == 0 else (1, 0):
                     times[place].append(await (raw, ours)[place].fill(BURST))
             aim = AIM if mark == marks[-1] else None
-            rows.append(shorter("fills", f"one more fill after {mark}", "ms", *times, aim))
+            rows.append(
+                shorter(
+                    "fills", f"one more fill, {mark} to {mark + BURST * options.rounds} before it", "ms", *times, aim
+                )
+            )
         reader.cancel()
         await asyncio.gather(reader, return_exceptions=True)
     return rows

@@ -22,7 +22,8 @@ AIM = Aim("ratio", "<=", 0.1, ">= 10x faster")
 async def run(options: Options) -> list[Row]:
     symbols = symbol_names(options.amount(100, 4))
     raw, single, batched, raw_batched = [], [], [], []
-    async with GatewayServer(symbols=len(symbols), delay=options.amount(150, 20) / 1000) as server:
+    delay = DELAY if not options.quick else 0.02
+    async with GatewayServer(symbols=len(symbols), delay=delay, quick=options.quick) as server:
         for _ in range(1 if options.quick else min(options.rounds, 2)):
             raw.append(await _raw(server, symbols, together=False))
             batched.append(await _ours(server, symbols, together=True))
@@ -38,7 +39,7 @@ async def run(options: Options) -> list[Row]:
 
 async def _raw(server: GatewayServer, symbols: list[str], *, together: bool) -> float:
     async with raw_side(server) as ib:
-        await asyncio.sleep(1.2)  # an idle second: the send limit begins anew
+        await server.idle()
 
         async def quote(symbol: str) -> None:
             ticker = ib.reqMktData(stock(symbol))
@@ -57,7 +58,7 @@ async def _raw(server: GatewayServer, symbols: list[str], *, together: bool) -> 
 async def _ours(server: GatewayServer, symbols: list[str], *, together: bool) -> float:
     async with our_side(server) as adapter:
         await asyncio.gather(*map(adapter.details, symbols))
-        await asyncio.sleep(1.2)
+        await server.idle()
         started = time.perf_counter()
         if together:
             found = await adapter.quotes(symbols)

@@ -17,7 +17,8 @@ class GatewayServer:
     `prints`: trades a session of every symbol, so how lively the market is; `delay`: real seconds to the first tick.
     """
 
-    def __init__(self, *, symbols: int, prints: int = 390, delay: float = 0.0) -> None:
+    def __init__(self, *, symbols: int, prints: int = 390, delay: float = 0.0, quick: bool = False) -> None:
+        self._idle = 0.0 if quick else 1.2
         self._options = json.dumps({"symbols": symbols, "prints": prints, "delay": delay})
         self._process: asyncio.subprocess.Process | None = None
         self.host, self.port = "", 0
@@ -43,6 +44,10 @@ class GatewayServer:
             except TimeoutError:
                 process.kill()
                 await process.wait()
+
+    async def idle(self) -> None:
+        """A second in which nothing is sent: both clients' message limits begin anew."""
+        await asyncio.sleep(self._idle)
 
     def _running(self) -> asyncio.subprocess.Process:
         if self._process is None:
