@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import gc
 import json
 import logging
+import os
 import sys
 from collections.abc import Callable, Coroutine
 from decimal import Decimal
+from enum import Enum
 from typing import Any, TypeVar
 
 import typer
 
 from ..brokers.errors import BrokerError, ConfigurationError, UsageError
+from ..config.profiles import Profile
 
 log = logging.getLogger(__name__)
 Result = TypeVar("Result")
@@ -29,34 +33,42 @@ def reported(command: Callable[..., int | None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def wrapper(*args: Any, **options: Any) -> None:
+        as_json = bool(options.get("json_output"))
         try:
             code = command(*args, **options) or OK
+            sys.stdout.flush()
         except BrokerError as error:
-            show_error(error, as_json=bool(options.get("json_output")))
-            code = USAGE if isinstance(error, USAGE_ERRORS) else FAILED
+            show_error(error, as_json=as_json)
+            code = exit_code(error)
         except KeyboardInterrupt:
             print("interrupted", file=sys.stderr)
             code = INTERRUPTED
         except BrokenPipeError:
-            # The reader of our output is gone: nothing more can be said to it.
-            sys.stderr.close()
+            drop_stdout()
             code = FAILED
         except OSError as error:
-            show_error(BrokerError("system", str(error), "look at the disk and the permissions"), as_json=False)
+            show_error(_system(error), as_json=as_json)
             code = FAILED
         raise typer.Exit(code)
 
     return wrapper
 
 
+def exit_code(error: BrokerError) -> int:
+    """2 for what the user has to mend first, 1 for what failed."""
+    return USAGE if isinstance(error, USAGE_ERRORS) else FAILED
+
+
 def show_error(error: BrokerError, *, as_json: bool) -> None:
     """`error` as one line on stderr, or as an object on stdout."""
     if as_json:
-        kind = type(error).__name__
-        body = {"kind": kind, "what": error.what, "why": error.why, "next": error.next, **error.data}
-        print_json({"error": body})
+        print_json({"error": error_json(error)})
     else:
         print(f"moondev-ibkr: {' '.join(str(error).split())}", file=sys.stderr)
+
+
+def error_json(error: BrokerError) -> dict[str, Any]:
+    return {**error.data, "kind": type(error).__name__, "what": error.what, "why": error.why, "next": error.next}
 
 
 def print_json(content: object) -> None:
@@ -66,23 +78,42 @@ def print_json(content: object) -> None:
     sys.stdout.flush()
 
 
-def run_async(main: Coroutine[Any, Any, Result], *, use_uvloop: bool = False) -> Result:
-    """Run to the end on a fresh loop; Ctrl-C cancels `main`, which may still tidy up, and raises KeyboardInterrupt."""
+def drop_stdout() -> None:
+    """The reader of our output is gone: what is still buffered has nowhere to go, and must not raise at the end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+
+
+def run_async(main: Coroutine[Any, Any, Result], profile: Profile | None = None) -> Result:
+    """Run to the end on a fresh loop of the profile's kind; Ctrl-C cancels `main`, which may still tidy up, and raises
+    KeyboardInterrupt."""
     factory: Callable[[], asyncio.AbstractEventLoop] | None = None
-    if use_uvloop:
+    if profile is not None and profile.use_uvloop:
         try:
             import uvloop
 
             factory = uvloop.new_event_loop
         except ImportError:
             log.info("uvloop is not installed; the standard event loop is used")
+    if profile is not None and profile.gc_freeze:
+        # What start-up made lives as long as the process: no collection needs to look at it again.
+        gc.collect()
+        gc.freeze()
     with asyncio.Runner(loop_factory=factory) as runner:
         return runner.run(main)
+
+
+def _system(error: OSError) -> BrokerError:
+    what = f"file {error.filename}" if error.filename else "the system"
+    return BrokerError(what, error.strerror or str(error), "look at the disk and the permissions")
 
 
 def _plain(value: object) -> object:
     if isinstance(value, Decimal):
         return str(value)
+    if isinstance(value, Enum):
+        return value.value
     if hasattr(value, "isoformat"):
         return value.isoformat()
     return str(value)

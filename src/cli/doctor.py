@@ -29,8 +29,7 @@ from ..brokers.interactive_brokers.ib_transport import BarRequest
 from ..brokers.journal import Journal
 from ..config.settings import TWS_PORTS, Environment, Settings
 from .boundary import FAILED, OK, print_json, run_async
-from .gateway_process import GatewayProcess, running_gateway
-from .opening import Opening, settings_for, state_folder
+from .opening import Opening, on_paper, settings_for
 from .options import BrokerChoice, BrokerOption, ConfigOption, JsonOption, LiveOption
 from .run_report import make_console
 
@@ -82,11 +81,12 @@ def doctor(
     json_output: JsonOption = False,
 ) -> int:
     """Check everything between here and a filled order, in order; places nothing."""
-    return run_async(examine(Opening(broker, config, i_understand_live), symbol, json_output))
-
-
-async def examine(opening: Opening, symbol: str, as_json: bool) -> int:
+    opening = Opening(broker, config, i_understand_live)
     settings = settings_for(opening)
+    return run_async(examine(opening, settings, symbol, json_output), settings.performance)
+
+
+async def examine(opening: Opening, settings: Settings, symbol: str, as_json: bool) -> int:
     async with reachable(opening, settings) as reached:
         checks = [check async for check in checklist(reached, symbol)]
     if as_json:
@@ -102,14 +102,8 @@ async def reachable(opening: Opening, settings: Settings) -> AsyncIterator[Setti
     if opening.broker is not BrokerChoice.PAPER:
         yield settings
         return
-    folder = state_folder(settings)
-    async with contextlib.AsyncExitStack() as stack:
-        ready = running_gateway(folder / "gateway.json")
-        if ready is None:
-            ready = (await stack.enter_async_context(GatewayProcess((), folder, driven=False))).ready
-        if ready is not None:
-            settings = settings.model_copy(update={"host": ready.host, "port": ready.port})
-        yield settings
+    async with on_paper(opening, settings) as reached:
+        yield reached
 
 
 async def checklist(settings: Settings, symbol: str) -> AsyncIterator[Check]:

@@ -7,15 +7,19 @@ import logging
 import signal
 import sys
 import threading
-from collections.abc import AsyncIterator
-from datetime import date
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+from datetime import timedelta
 from decimal import Decimal, InvalidOperation
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from ..brokers.costs import Plan
 from ..brokers.errors import ConfigurationError
+from ..brokers.simulation.commissions import PriceList
 from ..brokers.simulation.control import obey_all
 from ..brokers.simulation.gateway import Gateway
 from ..brokers.simulation.gateway_settings import ClockMode, GatewaySettings
@@ -23,9 +27,18 @@ from ..brokers.simulation.models import AccountSettings, ExchangeSettings
 from ..brokers.simulation.prices import PriceKind
 from ..brokers.simulation.tws.pacing import MESSAGES_PER_SECOND
 from ..brokers.simulation.tws.settings import TwsSettings
-from .boundary import run_async
+from ..config.logging import setup_logging
+from ..config.settings import Environment, Settings, load_settings
+from .boundary import print_json, run_async
+from .opening import state_folder
+from .options import ConfigOption, JsonOption, parse_day, parse_symbols
+from .paper_account import ACCOUNT_FILE, READY_FILE, PaperMarket, open_account, serving
 
 log = logging.getLogger(__name__)
+
+#: Market time between the open and the first client, so that nobody meets one-sided quotes.
+SETTLE = timedelta(minutes=1)
+LOOPBACK = ("127.0.0.0/8", "::1/128")
 
 
 def gateway(
@@ -61,16 +74,24 @@ def gateway(
     fault: Annotated[
         list[str] | None, typer.Option("--fault", help="NAME[:ARG…]; repeatable. NAME 'list' prints them.")
     ] = None,
+    config: ConfigOption = None,
+    json_output: JsonOption = False,
 ) -> int:
-    """Run the paper gateway: any TWS API client can connect and trade, with no account."""
+    """Run the paper gateway: any TWS API client can connect and trade, with no account.
+
+    Without --state, --ready-file and --control it serves the paper account of the state folder, and the other commands
+    join it; with one of them it stands alone.
+    """
     if fault and "list" in fault:
-        _list_faults()
+        _list_faults(json_output)
         return 0
-    settings = GatewaySettings(
+    general = load_settings(config, environment=Environment.SIMULATION, host="127.0.0.1", port=None)
+    setup_logging(general)
+    chosen = GatewaySettings(
         tws=TwsSettings(
             host=host,
             port=_port(tws_port),
-            allowed=tuple(allow or ()),
+            allowed=_networks(allow or (), general),
             message_rate=message_rate,
             read_only=read_only,
         ),
@@ -79,19 +100,56 @@ def gateway(
         speed=speed,
         price_kind=prices,
         bars=tuple(bars or ()),
-        symbols=tuple(part.strip() for part in symbols.split(",") if part.strip()),
-        start=_day(start),
+        symbols=parse_symbols(symbols),
+        start=parse_day(start),
+        settle=SETTLE,
         state_file=state,
         fresh=fresh,
         ready_file=ready_file,
         faults=tuple(fault or ()),
     )
-    run_async(_serve(settings))
+    commissions = PriceList(Plan(general.commission_plan))
+    if control or ready_file is not None or state is not None:
+        run_async(_serve(chosen, commissions))
+    else:
+        _serve_account(chosen, commissions, general)
     return 0
 
 
-async def _serve(settings: GatewaySettings) -> None:
-    async with Gateway(settings) as running:
+def _serve_account(chosen: GatewaySettings, commissions: PriceList, general: Settings) -> None:
+    """Serve the account of the state folder, where the other commands find it; while another does, stand alone."""
+    folder = state_folder(general)
+    with serving(folder) as free:
+        if not free:
+            print(f"the paper account in {folder} is served already: this gateway has one of its own", file=sys.stderr)
+            run_async(_serve(chosen, commissions))
+            return
+        asked = PaperMarket(
+            bars=tuple(str(path.absolute()) for path in chosen.bars),
+            symbols=chosen.symbols,
+            prices=chosen.price_kind or "",
+            clock=chosen.clock,
+            start=chosen.start.isoformat() if chosen.start else "",
+            seed=chosen.exchange.seed,
+        )
+        market, new = open_account(folder, None if asked == PaperMarket() else asked, fresh=chosen.fresh)
+        kept = replace(
+            chosen,
+            bars=tuple(map(Path, market.bars)),
+            symbols=market.symbols,
+            price_kind=PriceKind(market.prices) if market.prices else None,
+            clock=ClockMode(market.clock),
+            start=parse_day(market.start) if new and market.start else None,
+            exchange=replace(chosen.exchange, seed=market.seed),
+            state_file=folder / ACCOUNT_FILE,
+            fresh=new,
+            ready_file=folder / READY_FILE,
+        )
+        run_async(_serve(kept, commissions))
+
+
+async def _serve(settings: GatewaySettings, commissions: PriceList) -> None:
+    async with Gateway(settings, commissions=commissions) as running:
         _stop_on_signals(running)
         log.info("the TWS door listens on %s:%d", running.server.host, running.tws_port)
         if settings.clock is ClockMode.CONTROL:
@@ -143,9 +201,14 @@ def _stop_on_signals(running: Gateway) -> None:
             signal.signal(number, lambda *_: loop.call_soon_threadsafe(running.stop))
 
 
-def _list_faults() -> None:
+def _list_faults(as_json: bool) -> None:
     from ..brokers.simulation.fault_table import FAULTS
 
+    if as_json:
+        print_json(
+            {row.name: {"arguments": row.arguments, "place": row.place, "what": row.summary} for row in FAULTS.values()}
+        )
+        return
     width = max(len(row.name + row.arguments) for row in FAULTS.values())
     for row in FAULTS.values():
         print(f"{row.name + row.arguments:<{width}}  {row.place.value:<8} {row.summary}")
@@ -157,19 +220,19 @@ def _clock(clock: ClockMode, control: str) -> ClockMode:
     return ClockMode.CONTROL if control else clock
 
 
+def _networks(allow: Sequence[str], general: Settings) -> tuple[str, ...]:
+    """Who may connect: nobody beside this machine and those named; everybody who reaches the socket if none is."""
+    try:
+        named = [str(ip_network(entry)) for entry in allow] + [str(network) for network in general.allowed_clients]
+    except ValueError as error:
+        raise ConfigurationError("--allow", str(error), "write a network like 10.0.0.0/8") from None
+    return (*LOOPBACK, *named) if named else ()
+
+
 def _port(number: int) -> int:
     if not 0 <= number <= 65_535:
         raise ConfigurationError(f"--tws-port {number}", "it is no port", "choose 1 to 65535, or 0 for a free one")
     return number
-
-
-def _day(text: str | None) -> date | None:
-    if text is None:
-        return None
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise ConfigurationError(f"--start {text}", "it is not a date", "write YYYY-MM-DD") from None
 
 
 def _amount(text: str) -> Decimal:

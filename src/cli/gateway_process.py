@@ -14,12 +14,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from ..brokers.errors import ConfigurationError, ConnectFailed, DeadlineExceeded, LinkLost
+from ..brokers.errors import ConfigurationError, ConnectFailed, DeadlineExceeded, LinkLost, UsageError
+from .boundary import USAGE
 
 #: Real seconds until a gateway listens, answers a control line, or ends after its input was closed.
 START_DEADLINE = 30.0
 CONTROL_DEADLINE = 60.0
 END_DEADLINE = 10.0
+#: Real seconds for a TCP connect to a gateway on this machine.
+PROBE_DEADLINE = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,23 +35,28 @@ class Ready:
     pid: int
 
     @classmethod
-    def parse(cls, text: str) -> Ready:
-        """Raises ConfigurationError for a file that no gateway wrote."""
+    def read(cls, path: Path) -> Ready:
+        """Raises OSError when there is none, ConfigurationError for a file that no gateway wrote."""
         try:
-            content = json.loads(text)
+            content = json.loads(path.read_text())
             door = content["tws"]
-            return cls(str(door["host"]), int(door["port"]), tuple(content["accounts"]), int(content["pid"]))
+            # A server on every address is reached on this machine's own.
+            host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(door["host"], str(door["host"]))
+            return cls(host, int(door["port"]), tuple(content["accounts"]), int(content["pid"]))
         except (ValueError, KeyError, TypeError) as error:
             raise ConfigurationError("ready-file", f"it is not one of a gateway: {error}", "delete it") from None
 
 
-def running_gateway(ready_file: Path) -> Ready | None:
-    """The gateway that `ready_file` names, if its process is alive; None otherwise."""
+async def running_gateway(ready_file: Path) -> Ready | None:
+    """The gateway that `ready_file` names, if somebody listens there; None otherwise."""
     try:
-        ready = Ready.parse(ready_file.read_text())
-        os.kill(ready.pid, 0)
-    except (OSError, ConfigurationError):
+        ready = Ready.read(ready_file)
+        if sys.platform != "win32":
+            os.kill(ready.pid, 0)
+        _, writer = await asyncio.wait_for(asyncio.open_connection(ready.host, ready.port), PROBE_DEADLINE)
+    except (OSError, TimeoutError, ConfigurationError):
         return None
+    writer.close()
     return ready
 
 
@@ -66,11 +74,20 @@ class GatewayProcess:
         self.log_file = folder / "gateway.log"
         self._process: asyncio.subprocess.Process | None = None
         self._control = asyncio.Lock()
-        self.ready: Ready | None = None
+        self._log_start = 0
+        self._ready: Ready | None = None
+
+    @property
+    def where(self) -> Ready:
+        """Raises LinkLost before the gateway listens."""
+        if self._ready is None:
+            raise LinkLost("paper gateway", "it is not running", self._hint)
+        return self._ready
 
     async def __aenter__(self) -> GatewayProcess:
         self._ready_file.unlink(missing_ok=True)
         with self.log_file.open("ab") as log:
+            self._log_start = log.tell()
             self._process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "moondev_ibkr", "gateway", "--tws-port", "0"),
                 *("--ready-file", str(self._ready_file), *self._arguments),
@@ -133,17 +150,22 @@ class GatewayProcess:
             while not self._ready_file.exists():
                 await asyncio.wait({ended}, timeout=0.02)
                 if ended.done():
-                    raise ConnectFailed("paper gateway", self._last_words(), self._hint, kind="closed_early")
+                    raise self._ended_early(process.returncode)
         finally:
             ended.cancel()
-        self.ready = Ready.parse(self._ready_file.read_text())
+        self._ready = Ready.read(self._ready_file)
 
-    def _last_words(self) -> str:
-        with contextlib.suppress(OSError):
-            lines = self.log_file.read_text(errors="replace").strip().splitlines()
-            if lines:
-                return lines[-1]
-        return f"it ended with {self._process.returncode if self._process else None} before it listened"
+    def _ended_early(self, code: int | None) -> Exception:
+        """Why the gateway never listened, in its own words: a usage error of its options is one of ours."""
+        words = ""
+        with contextlib.suppress(OSError), self.log_file.open(errors="replace") as log:
+            log.seek(self._log_start)
+            words = ([line for line in log.read().splitlines() if line.strip()] or [""])[-1]
+        if code == USAGE and words:
+            return UsageError(words.removeprefix("moondev-ibkr: "))
+        return ConnectFailed(
+            "paper gateway", words or f"it ended with {code} before it listened", self._hint, kind="closed_early"
+        )
 
     async def _end(self) -> None:
         process = self._process

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from decimal import Decimal, InvalidOperation
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
 from ..brokers.domain.market_data import Bar, BarSize, Quote
 from ..brokers.errors import InvalidRequest
-from ..brokers.interactive_brokers.ib_adapter import IBAdapter
 from ..brokers.subscription_costs import calculate_subscription_costs
-from .boundary import FAILED, OK, print_json, reported, run_async
-from .opening import Opening, open_broker, settings_for
+from .boundary import FAILED, OK, print_json
+from .opening import Opening, settings_for, with_broker
 from .options import (
     BarsOption,
     BrokerChoice,
@@ -27,7 +25,11 @@ from .options import (
     SeedOption,
     StartOption,
 )
+from .paper_account import asked_market
 from .run_report import fill_json, make_console, order_json, position_json, position_table
+
+if TYPE_CHECKING:
+    from ..brokers.interactive_brokers.ib_adapter import IBAdapter
 
 #: Fields of AccountSummary that `account` shows, in this order.
 BALANCES = (
@@ -47,13 +49,6 @@ BALANCES = (
 Tickers = Annotated[list[str], typer.Argument(help="Tickers, e.g. AAPL MSFT BRK.B.")]
 
 
-def register(app: typer.Typer) -> None:
-    for name, command in (("quote", quote), ("bars", bars), ("account", account), ("positions", positions)):
-        app.command(name=name)(reported(command))
-    app.command(name="orders")(reported(orders))
-    app.command(name="costs")(reported(costs))
-
-
 def quote(
     symbols: Tickers,
     broker: BrokerOption = BrokerChoice.PAPER,
@@ -65,7 +60,6 @@ def quote(
     json_output: JsonOption = False,
 ) -> int:
     """Quotes of a list of symbols, asked for in one round."""
-    arguments = paper_arguments(bars, start, seed)
 
     async def work(session: IBAdapter) -> int:
         found = await session.quotes(symbols)
@@ -80,7 +74,8 @@ def quote(
                 console.print(f"[red]{name}[/]: {error}")
         return FAILED if missing else OK
 
-    return _with(Opening(broker, config, i_understand_live, arguments), work)
+    market = asked_market(bars, start, seed)
+    return with_broker(Opening(broker, config, i_understand_live, market, only_looks=True), work)
 
 
 def bars(
@@ -106,11 +101,15 @@ def bars(
             make_console().print(_bar_table(symbol, chosen, found))
         return OK
 
-    return _with(Opening(broker, config, i_understand_live, paper_arguments(files, start, seed)), work)
+    market = asked_market(files, start, seed)
+    return with_broker(Opening(broker, config, i_understand_live, market, only_looks=True), work)
 
 
 def account(
     broker: BrokerOption = BrokerChoice.PAPER,
+    bars: BarsOption = None,
+    start: StartOption = None,
+    seed: SeedOption = 0,
     fresh: FreshOption = False,
     config: ConfigOption = None,
     i_understand_live: LiveOption = False,
@@ -133,7 +132,8 @@ def account(
         make_console().print(table)
         return OK
 
-    return _with(Opening(broker, config, i_understand_live, fresh=fresh), work)
+    market = asked_market(bars, start, seed)
+    return with_broker(Opening(broker, config, i_understand_live, market, fresh), work)
 
 
 def positions(
@@ -154,7 +154,7 @@ def positions(
             make_console().print("no positions")
         return OK
 
-    return _with(Opening(broker, config, i_understand_live), work)
+    return with_broker(Opening(broker, config, i_understand_live), work)
 
 
 def orders(
@@ -193,7 +193,7 @@ def orders(
         make_console().print(table if found else "no orders")
         return OK
 
-    return _with(Opening(broker, config, i_understand_live), work)
+    return with_broker(Opening(broker, config, i_understand_live), work)
 
 
 def costs(
@@ -203,11 +203,13 @@ def costs(
     options: Annotated[bool, typer.Option("--options", help="Option quotes too.")] = False,
     depth: Annotated[bool, typer.Option("--depth", help="Order books too.")] = False,
     baseline: Annotated[str | None, typer.Option("--baseline", help="A row of the table to compare with.")] = None,
+    broker: BrokerOption = BrokerChoice.PAPER,
     config: ConfigOption = None,
+    i_understand_live: LiveOption = False,
     json_output: JsonOption = False,
 ) -> int:
     """What market data for these symbols costs a month, and what commissions waive of it."""
-    settings = settings_for(Opening(BrokerChoice.PAPER, config))
+    settings = settings_for(Opening(broker, config, i_understand_live))
     chosen = settings.professional if professional is None else professional
     try:
         spent = Decimal(commissions)
@@ -233,22 +235,6 @@ def costs(
     for symbol in found.uncovered:
         console.print(f"[yellow]no subscription in the table covers {symbol}[/]")
     return OK
-
-
-def paper_arguments(bars: BarsOption, start: StartOption, seed: int) -> tuple[str, ...]:
-    """What a paper gateway is started with."""
-    arguments = [text for path in bars or () for text in ("--bars", str(path))]
-    arguments += ["--start", start] if start else []
-    arguments += ["--seed", str(seed)] if seed else []
-    return tuple(arguments)
-
-
-def _with(opening: Opening, work: Callable[[IBAdapter], Awaitable[int]]) -> int:
-    async def main() -> int:
-        async with open_broker(opening) as session:
-            return await work(session)
-
-    return run_async(main())
 
 
 def _shown(value: object) -> str:

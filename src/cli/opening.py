@@ -4,27 +4,35 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Iterator
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..brokers.errors import ConfigurationError, NotSupported
-from ..brokers.interactive_brokers.ib_adapter import IBAdapter
 from ..config.logging import LIBRARIES, ROOT, setup_logging
-from ..config.settings import Environment, Settings, load_settings
-from .gateway_process import GatewayProcess, running_gateway
+from ..config.settings import SIMULATED_ACCOUNT, Environment, Settings, load_settings
+from .boundary import run_async
+from .gateway_process import GatewayProcess, Ready
 from .options import BrokerChoice
+from .paper_account import PaperMarket, paper_gateway
+
+if TYPE_CHECKING:
+    from ..brokers.interactive_brokers.ib_adapter import IBAdapter
 
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """What a command's options say about the broker. `gateway_arguments` go to a paper gateway that it starts."""
+    """What a command's options say about the broker. `market` None: the paper account's own. `only_looks` at another
+    market needs no account: it gets a gateway of its own, and leaves nothing behind."""
 
     broker: BrokerChoice = BrokerChoice.PAPER
     config: Path | None = None
     i_understand_live: bool = False
-    gateway_arguments: tuple[str, ...] = ()
+    market: PaperMarket | None = None
     fresh: bool = False
+    only_looks: bool = False
 
 
 def settings_for(opening: Opening) -> Settings:
@@ -36,7 +44,9 @@ def settings_for(opening: Opening) -> Settings:
         raise NotSupported("broker portal", "the Client Portal door is not part of this version", "use --broker ib")
     if opening.broker is BrokerChoice.PAPER:
         # The paper gateway is never reached through settings that were meant for a real account.
-        return load_settings(opening.config, environment=Environment.SIMULATION, host="127.0.0.1", port=None)
+        settings = load_settings(opening.config, environment=Environment.SIMULATION, host="127.0.0.1", port=None)
+        mine = settings.account is None or settings.account.startswith(SIMULATED_ACCOUNT)
+        return settings if mine else settings.model_copy(update={"account": None})
     settings = load_settings(opening.config, i_understand_live=opening.i_understand_live)
     if settings.environment is Environment.SIMULATION:
         settings = load_settings(
@@ -45,29 +55,45 @@ def settings_for(opening: Opening) -> Settings:
     return settings
 
 
-@contextlib.asynccontextmanager
-async def open_broker(opening: Opening) -> AsyncIterator[IBAdapter]:
-    """A connected broker; the paper gateway behind it is joined where one runs, or started for as long as needed."""
+def with_broker(opening: Opening, work: Callable[[IBAdapter], Awaitable[int]]) -> int:
+    """Run `work` on a connected broker, on a loop of the kind that the profile wants."""
     settings = settings_for(opening)
+
+    async def main() -> int:
+        async with open_broker(opening, settings) as broker:
+            return await work(broker)
+
+    return run_async(main(), settings.performance)
+
+
+@contextlib.asynccontextmanager
+async def open_broker(opening: Opening, settings: Settings) -> AsyncIterator[IBAdapter]:
+    """A connected broker; the paper gateway behind it is joined where one runs, or started for as long as needed."""
+    from ..brokers.interactive_brokers.ib_adapter import IBAdapter
+
     folder = state_folder(settings)
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(log_to(folder, settings))
         if opening.broker is BrokerChoice.PAPER:
-            ready = running_gateway(folder / "gateway.json")
-            if ready is not None and (opening.fresh or opening.gateway_arguments):
-                raise ConfigurationError(
-                    "paper gateway",
-                    f"one is running already (process {ready.pid}), and its prices and account stay as they are",
-                    "stop it first, or leave --fresh, --bars, --start and --seed out",
-                )
-            if ready is None:
-                arguments = [*opening.gateway_arguments, "--state", str(folder / "paper-account.json")]
-                gateway = GatewayProcess([*arguments, *(("--fresh",) if opening.fresh else ())], folder, driven=False)
-                ready = (await stack.enter_async_context(gateway)).ready
-            if ready is None:
-                raise ConfigurationError("paper gateway", "it did not tell where it listens", "run it by itself")
-            settings = settings.model_copy(update={"host": ready.host, "port": ready.port})
+            settings = await stack.enter_async_context(on_paper(opening, settings))
         yield await stack.enter_async_context(IBAdapter.from_settings(settings))
+
+
+@contextlib.asynccontextmanager
+async def on_paper(opening: Opening, settings: Settings) -> AsyncIterator[Settings]:
+    """`settings` that lead to a paper gateway."""
+    folder = state_folder(settings)
+    if opening.only_looks and opening.market is not None:
+        with tempfile.TemporaryDirectory(prefix="moondev-ibkr-") as name:
+            async with GatewayProcess(opening.market.arguments(), Path(name), driven=False) as gateway:
+                yield _leading_to(gateway.where, settings).model_copy(update={"state_dir": Path(name)})
+        return
+    async with paper_gateway(folder, opening.market, fresh=opening.fresh) as ready:
+        yield _leading_to(ready, settings)
+
+
+def _leading_to(ready: Ready, settings: Settings) -> Settings:
+    return settings.model_copy(update={"host": ready.host, "port": ready.port})
 
 
 @contextlib.contextmanager
@@ -89,6 +115,6 @@ def state_folder(settings: Settings) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigurationError(
-            f"state folder {folder}", str(error), "set IB_STATE_DIR to a writable folder"
+            f"state folder {folder}", error.strerror or str(error), "set IB_STATE_DIR to a writable folder"
         ) from None
     return folder

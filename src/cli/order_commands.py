@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal, InvalidOperation
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,13 +11,27 @@ from ..brokers.base_broker import StopReport
 from ..brokers.domain.instrument import Instrument
 from ..brokers.domain.order import Bracket, NewOrder, Order, OrderType, Side, TimeInForce, new_key
 from ..brokers.domain.order_states import OrderState
-from ..brokers.errors import DeadlineExceeded, InvalidOrder, OrderRejected
-from ..brokers.interactive_brokers.ib_adapter import IBAdapter
+from ..brokers.errors import BrokerError, DeadlineExceeded, InvalidOrder, LinkError, OrderRejected
+from ..brokers.journal import Journal
 from ..brokers.smart_orders import SmartOrderPolicy
-from .boundary import FAILED, OK, print_json, reported, run_async
-from .opening import Opening, open_broker
-from .options import BarsOption, BrokerChoice, BrokerOption, ConfigOption, JsonOption, LiveOption
+from .boundary import FAILED, OK, print_json
+from .opening import Opening, settings_for, state_folder, with_broker
+from .options import (
+    BarsOption,
+    BrokerChoice,
+    BrokerOption,
+    ConfigOption,
+    FreshOption,
+    JsonOption,
+    LiveOption,
+    SeedOption,
+    StartOption,
+)
+from .paper_account import JOURNAL_FILE, asked_market
 from .run_report import make_console, order_json, position_json
+
+if TYPE_CHECKING:
+    from ..brokers.interactive_brokers.ib_adapter import IBAdapter
 
 #: Real seconds that buy and sell wait for a fill before they report the order as working.
 FILL_WAIT = 3.0
@@ -39,13 +53,6 @@ KeyOption = Annotated[
 AccountOption = Annotated[str | None, typer.Option("--account", help="Account, where the session has several.")]
 
 
-def register(app: typer.Typer) -> None:
-    for name, command in (("buy", buy), ("sell", sell), ("cancel", cancel), ("flatten", flatten), ("kill", kill)):
-        app.command(name=name)(reported(command))
-    app.command(name="resume")(reported(resume))
-    app.command(name="adopt")(reported(adopt))
-
-
 def buy(
     symbol: Symbols,
     quantity: Quantity,
@@ -62,6 +69,9 @@ def buy(
     account: AccountOption = None,
     broker: BrokerOption = BrokerChoice.PAPER,
     bars: BarsOption = None,
+    start: StartOption = None,
+    seed: SeedOption = 0,
+    fresh: FreshOption = False,
     config: ConfigOption = None,
     i_understand_live: LiveOption = False,
     json_output: JsonOption = False,
@@ -70,10 +80,11 @@ def buy(
     order = build_order(Side.BUY, symbol, quantity, type, limit, stop, trail, tif, outside_rth, key, account)
     intent: NewOrder | Bracket = order
     if protect is not None:
-        intent = Bracket(order, _number(protect, "--protect"), (target and _number(target, "--target")) or None)
+        intent = Bracket(order, _number(protect, "--protect"), None if target is None else _number(target, "--target"))
     elif target is not None:
         raise InvalidOrder(f"BUY {symbol}", "--target goes with --protect", "give a protective stop too")
-    return run_async(_place(intent, market, _opening(broker, config, i_understand_live, bars), json_output))
+    opening = Opening(broker, config, i_understand_live, asked_market(bars, start, seed), fresh)
+    return _place(intent, market, opening, json_output)
 
 
 def sell(
@@ -90,13 +101,17 @@ def sell(
     account: AccountOption = None,
     broker: BrokerOption = BrokerChoice.PAPER,
     bars: BarsOption = None,
+    start: StartOption = None,
+    seed: SeedOption = 0,
+    fresh: FreshOption = False,
     config: ConfigOption = None,
     i_understand_live: LiveOption = False,
     json_output: JsonOption = False,
 ) -> int:
     """Sell shares that this journal owns. Without --type or --limit: a limit at the touch."""
     order = build_order(Side.SELL, symbol, quantity, type, limit, stop, trail, tif, outside_rth, key, account)
-    return run_async(_place(order, market, _opening(broker, config, i_understand_live, bars), json_output))
+    opening = Opening(broker, config, i_understand_live, asked_market(bars, start, seed), fresh)
+    return _place(order, market, opening, json_output)
 
 
 def cancel(
@@ -108,16 +123,15 @@ def cancel(
 ) -> int:
     """Cancel an order. A cancel is never refused by us."""
 
-    async def work() -> int:
-        async with open_broker(_opening(broker, config, i_understand_live)) as session:
-            keys = [order.key for order in session.open_orders() if not order.foreign] if key == "all" else [key]
-            for one in keys:
-                await session.cancel(one)
-            ended = [await _settled(session, one) for one in keys]
+    async def work(session: IBAdapter) -> int:
+        keys = [order.key for order in session.open_orders() if not order.foreign] if key == "all" else [key]
+        for one in keys:
+            await session.cancel(one)
+        ended = [await _settled(session, one) for one in keys]
         _show_orders(ended, json_output)
         return OK if all(order.is_terminal for order in ended) else FAILED
 
-    return run_async(work())
+    return with_broker(Opening(broker, config, i_understand_live), work)
 
 
 def flatten(
@@ -129,14 +143,13 @@ def flatten(
 ) -> int:
     """Cancel the working orders and close the owned position of a symbol, or of every symbol."""
 
-    async def work() -> int:
-        async with open_broker(_opening(broker, config, i_understand_live)) as session:
-            orders = await session.flatten(symbol)
-            ended = [await _settled(session, order.key) for order in orders]
+    async def work(session: IBAdapter) -> int:
+        orders = await session.flatten(symbol)
+        ended = [await _settled(session, order.key) for order in orders]
         _show_orders(ended, json_output)
         return OK if all(order.state is OrderState.FILLED for order in ended) else FAILED
 
-    return run_async(work())
+    return with_broker(Opening(broker, config, i_understand_live), work)
 
 
 def kill(
@@ -155,29 +168,48 @@ def kill(
         typer.confirm("This also cancels orders and closes positions that agents did not open. Go on?", abort=True)
         typer.confirm("Everything in the account will be sold. Are you sure?", abort=True)
 
-    async def work() -> int:
-        async with open_broker(_opening(broker, config, i_understand_live)) as session:
-            report = await session.emergency_stop(reason, close=not keep_positions, everything=everything)
+    opening = Opening(broker, config, i_understand_live)
+
+    async def work(session: IBAdapter) -> int:
+        report = await session.emergency_stop(reason, close=not keep_positions, everything=everything)
         _show_stop(report, json_output)
         return FAILED if report.still_working or (report.not_flat and not keep_positions) else OK
 
-    return run_async(work())
+    try:
+        return with_broker(opening, work)
+    except LinkError as error:
+        _halt_journal(opening, reason)
+        step = "new orders are refused from now on, but nothing was cancelled or closed: run kill again"
+        raise BrokerError(error.what, error.why, step, halted=True) from error
+
+
+def _halt_journal(opening: Opening, reason: str) -> None:
+    """What the emergency stop can do without the broker: no process of this journal places another order."""
+    settings = settings_for(opening)
+    journal = Journal(state_folder(settings) / JOURNAL_FILE, synchronous=settings.journal_synchronous)
+    try:
+        journal.halt(reason)
+    finally:
+        journal.close()
 
 
 def resume(
     broker: BrokerOption = BrokerChoice.PAPER,
     config: ConfigOption = None,
     i_understand_live: LiveOption = False,
+    json_output: JsonOption = False,
 ) -> int:
     """Lift the emergency stop."""
 
-    async def work() -> int:
-        async with open_broker(_opening(broker, config, i_understand_live)) as session:
-            await session.resume()
-        make_console().print("new orders are accepted again")
+    async def work(session: IBAdapter) -> int:
+        await session.resume()
+        if json_output:
+            print_json({"halted": False})
+        else:
+            make_console().print("new orders are accepted again")
         return OK
 
-    return run_async(work())
+    return with_broker(Opening(broker, config, i_understand_live), work)
 
 
 def adopt(
@@ -189,13 +221,12 @@ def adopt(
 ) -> int:
     """Take over the FOREIGN orders and position of a symbol, so that agents may sell and cancel them."""
 
-    async def work() -> int:
-        async with open_broker(_opening(broker, config, i_understand_live)) as session:
-            adopted = await session.adopt(symbol)
+    async def work(session: IBAdapter) -> int:
+        adopted = await session.adopt(symbol)
         _show_orders(adopted, json_output)
         return OK
 
-    return run_async(work())
+    return with_broker(Opening(broker, config, i_understand_live), work)
 
 
 def build_order(
@@ -234,17 +265,19 @@ def build_order(
     )
 
 
-async def _place(intent: NewOrder | Bracket, market: bool, opening: Opening, as_json: bool) -> int:
-    async with open_broker(opening) as session:
+def _place(intent: NewOrder | Bracket, market: bool, opening: Opening, as_json: bool) -> int:
+    async def work(session: IBAdapter) -> int:
         if isinstance(intent, NewOrder):
             order = await session.place_smart_order(intent, SmartOrderPolicy(allow_market=market))
         else:
             order = await session.place(intent)
         order = await _settled(session, order.key)
-    _show_orders([order], as_json)
-    if order.state is OrderState.REJECTED:
-        raise OrderRejected(f"order {order.key}", order.reason)
-    return OK if order.state is not OrderState.UNKNOWN else FAILED
+        if order.state is OrderState.REJECTED:
+            raise OrderRejected(f"order {order.key}", order.reason)
+        _show_orders([order], as_json)
+        return OK if order.state is not OrderState.UNKNOWN else FAILED
+
+    return with_broker(opening, work)
 
 
 async def _settled(session: IBAdapter, key: str) -> Order:
@@ -253,10 +286,6 @@ async def _settled(session: IBAdapter, key: str) -> Order:
         return await session.wait(key, FILL_WAIT)
     except DeadlineExceeded:
         return session.order(key)
-
-
-def _opening(broker: BrokerChoice, config: ConfigOption, live: bool, bars: BarsOption = None) -> Opening:
-    return Opening(broker, config, live, tuple(text for path in bars or () for text in ("--bars", str(path))))
 
 
 def _number(text: str, name: str) -> Decimal:

@@ -7,9 +7,10 @@ import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from decimal import Decimal
 from pathlib import Path
+from typing import Annotated
 
+import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
@@ -17,57 +18,112 @@ from ..agents.trading.aegs_agent import AegsAgent, AegsSettings
 from ..agents.trading.aegs_score import ScoreKind
 from ..brokers.base_broker import BaseBroker
 from ..brokers.calendar import MarketCalendar
+from ..brokers.domain.account import AccountSummary, Position
+from ..brokers.domain.instrument import normalize_symbol
 from ..brokers.errors import BrokerError, ConfigurationError, InvalidRequest
 from ..brokers.interactive_brokers.ib_adapter import IBAdapter
+from ..brokers.simulation.bars_files import bar_symbols
 from ..config.settings import Settings
-from .boundary import FAILED, INTERRUPTED, OK, print_json, show_error
+from .boundary import INTERRUPTED, OK, error_json, exit_code, print_json, run_async, show_error
 from .gateway_process import GatewayProcess
 from .opening import Opening, log_to, settings_for, state_folder
-from .options import BrokerChoice
+from .options import (
+    BarsOption,
+    BrokerChoice,
+    BrokerOption,
+    ConfigOption,
+    JsonOption,
+    LiveOption,
+    ScoreChoice,
+    SeedOption,
+    StartOption,
+    parse_symbols,
+)
+from .paper_account import PaperMarket, asked_market
 from .run_report import Summary, make_console
 from .session_driver import ReplayDriver, SessionDriver, WallDriver
 
 #: What the agent trades when no symbols are named: the stocks whose bars ship with the package.
 DEFAULT_SYMBOLS = ("AAPL", "MSFT", "IBM", "GOOG")
+#: Real seconds for the account's last figures, which must not keep a report waiting.
+LAST_LOOK = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """`symbols` empty means the shipped ones, or the stems of the bar files given. `cycles` is sessions."""
+    """`symbols` are tickers as the broker spells them. `cycles` is sessions."""
 
     opening: Opening
-    symbols: tuple[str, ...] = ()
+    symbols: tuple[str, ...] = DEFAULT_SYMBOLS
     cycles: int = 20
     score: ScoreKind = ScoreKind.LIVE
     as_json: bool = False
 
 
-async def run(options: RunOptions) -> int:
-    """Trade, report, and answer the exit code: 0, or 1 when the run had to stop early for an error."""
-    if options.cycles < 1:
-        raise InvalidRequest(f"cycles {options.cycles}", "a run has at least one session", "give --cycles 1 or more")
-    settings = settings_for(options.opening)
-    console = make_console(stderr=options.as_json)
+def run(
+    broker: BrokerOption = BrokerChoice.PAPER,
+    symbols: Annotated[
+        str, typer.Option("--symbols", help="Comma-separated tickers; default: those of --bars, or the shipped ones.")
+    ] = "",
+    cycles: Annotated[int, typer.Option("--cycles", help="Sessions to trade.")] = 20,
+    score: Annotated[ScoreChoice, typer.Option("--score", help="Which AEGS score decides.")] = ScoreChoice.LIVE,
+    bars: BarsOption = None,
+    start: StartOption = None,
+    seed: SeedOption = 0,
+    config: ConfigOption = None,
+    i_understand_live: LiveOption = False,
+    json_output: JsonOption = False,
+) -> int:
+    """Let the AEGS agent trade: on real daily bars and the paper gateway, unless told otherwise."""
+    if cycles < 1:
+        raise InvalidRequest(f"--cycles {cycles}", "a run has at least one session", "give --cycles 1 or more")
+    market = asked_market(bars, start, seed)
+    if broker is not BrokerChoice.PAPER and market is not None:
+        raise InvalidRequest("--bars, --start and --seed", f"they shape the paper market, not broker {broker}")
+    chosen = tuple(normalize_symbol(name) for name in parse_symbols(symbols))
+    chosen = chosen or (tuple(bar_symbols(bars)) if bars else DEFAULT_SYMBOLS)
+    opening = Opening(broker, config, i_understand_live, market)
+    settings = settings_for(opening)
+    options = RunOptions(opening, chosen, cycles, ScoreKind(score.value), json_output)
+    return run_async(trade_sessions(options, settings, make_console(stderr=json_output)), settings.performance)
+
+
+async def trade_sessions(options: RunOptions, settings: Settings, console: Console) -> int:
+    """Trade, report, and answer the exit code: 0, 130 when interrupted, else that of the error that ended it."""
     folder = run_folder(settings, options.opening.broker)
     with log_to(folder, settings):
-        return await _run_logged(options, settings, folder, console)
-
-
-async def _run_logged(options: RunOptions, settings: Settings, folder: Path, console: Console) -> int:
-    async with open_session(options, settings, folder) as (broker, driver):
-        job = Run(broker, driver, options, console)
-        interrupted, failure = False, None
-        try:
-            await job.trade()
-        except asyncio.CancelledError:
-            interrupted = True
-        except BrokerError as error:
-            failure = error
-        summary = await job.summary(str(folder))
-        print_json(summary.to_json()) if options.as_json else summary.show(console)
+        async with open_session(options, settings, folder) as (broker, driver):
+            job = Run(broker, driver, options, console)
+            interrupted, failure = False, None
+            try:
+                await job.trade()
+            except asyncio.CancelledError:
+                interrupted = True
+            except BrokerError as error:
+                failure = error
+            if failure is not None and not job.cycles and not broker.orders():
+                raise failure
+            summary = await job.summary(str(folder))
+            if options.as_json:
+                print_json(summary.to_json() | ({"error": error_json(failure)} if failure is not None else {}))
+            else:
+                summary.show(console)
+    if interrupted:
+        show_error(BrokerError("interrupted", f"after {job.cycles} of {options.cycles} sessions"), as_json=False)
+        return INTERRUPTED
     if failure is not None:
         show_error(failure, as_json=False)
-    return INTERRUPTED if interrupted else FAILED if failure is not None else OK
+        return exit_code(failure)
+    return OK
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How things stood at a moment of market time."""
+
+    time: datetime
+    account: AccountSummary
+    positions: tuple[Position, ...]
 
 
 class Run:
@@ -78,34 +134,32 @@ class Run:
         self._driver = driver
         self._options = options
         self._console = console
-        symbols = options.symbols or DEFAULT_SYMBOLS
-        self.agent = AegsAgent(broker, list(symbols), AegsSettings(score=options.score))
-        self._first: datetime | None = None
-        self._started_with: Decimal | None = None
-        self._cycles = 0
+        self.agent = AegsAgent(broker, list(options.symbols), AegsSettings(score=options.score))
+        self.cycles = 0
+        self._first: Standing | None = None
+        self._last: Standing | None = None
 
     async def trade(self) -> None:
         """Every cycle: to the open, review and enter, to the close."""
-        self._first = await self._broker.market_time()
-        self._started_with = (await self._broker.account()).net_liquidation
-        await self.agent.start()
+        self._first = self._last = await self._look()
         try:
+            await self.agent.start()
             with self._progress() as progress:
                 task = progress.add_task("", total=self._options.cycles)
-                while self._cycles < self._options.cycles and await self._cycle(progress, task):
-                    pass
+                while self.cycles < self._options.cycles and await self._cycle(progress, task):
+                    self._last = await self._look()
         finally:
             await self.agent.stop()
 
     async def _cycle(self, progress: Progress, task: TaskID) -> bool:
         day = await self._driver.to_open()
         if day is None:
-            self._console.print("the prices end here", style="yellow")
+            self._console.print(f"the prices end here, after {self.cycles} sessions", style="yellow")
             return False
         progress.update(task, description=f"{day.day}")
         await self.agent.run_cycle()
         await self._driver.to_close(day)
-        self._cycles += 1
+        self.cycles += 1
         progress.update(task, advance=1, description=f"{day.day}  {self._standing()}")
         return True
 
@@ -114,23 +168,35 @@ class Run:
 
     def _progress(self) -> Progress:
         columns = (TextColumn("AEGS {task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        return Progress(*columns, console=self._console, transient=False, disable=self._options.as_json)
+        hidden = self._options.as_json and not self._console.is_terminal
+        return Progress(*columns, console=self._console, transient=False, disable=hidden)
+
+    async def _look(self) -> Standing:
+        broker = self._broker
+        return Standing(await broker.market_time(), await broker.account(), tuple(await broker.positions()))
 
     async def summary(self, journal: str) -> Summary:
-        last = await self._broker.market_time()
+        """What was done; the account as it stands, or as it was last seen when the broker no longer answers."""
+        as_seen = self._last
+        with contextlib.suppress(BrokerError, TimeoutError):
+            as_seen = await asyncio.wait_for(self._look(), LAST_LOOK)
+        if as_seen is None:
+            raise ConfigurationError("summary", "the broker never told its account", f"the journal is in {journal}")
+        first = self._first or as_seen
         return Summary(
             broker=self._broker.name if self._options.opening.broker is BrokerChoice.IB else "paper gateway",
-            first=self._first or last,
-            last=last,
-            cycles=self._cycles,
+            first=first.time,
+            last=as_seen.time,
+            cycles=self.cycles,
             actions=tuple(self.agent.actions),
             orders=tuple(self._broker.orders()),
             fills=tuple(self._broker.fills()),
-            positions=tuple(await self._broker.positions()),
-            account=await self._broker.account(),
-            started_with=self._started_with,
+            positions=as_seen.positions,
+            account=as_seen.account,
+            started_with=first.account.net_liquidation,
             latency=self._broker.latency_report(),
             journal=journal,
+            stale=as_seen is self._last and self.cycles < self._options.cycles,
         )
 
 
@@ -144,10 +210,9 @@ async def open_session(
         async with IBAdapter.from_settings(settings) as broker:
             yield broker, WallDriver(broker, calendar)
         return
-    async with GatewayProcess(options.opening.gateway_arguments, folder) as gateway:
-        if gateway.ready is None:
-            raise ConfigurationError("paper gateway", "it did not tell where it listens", f"see {gateway.log_file}")
-        where = {"host": gateway.ready.host, "port": gateway.ready.port, "state_dir": folder}
+    market = options.opening.market or PaperMarket()
+    async with GatewayProcess(market.arguments(), folder) as gateway:
+        where = {"host": gateway.where.host, "port": gateway.where.port, "state_dir": folder}
         async with IBAdapter.from_settings(settings.model_copy(update=where)) as broker:
             yield broker, ReplayDriver(gateway, broker, calendar)
 
@@ -161,6 +226,6 @@ def run_folder(settings: Settings, broker: BrokerChoice) -> Path:
             folder.mkdir(parents=True)
         except OSError as error:
             raise ConfigurationError(
-                f"run folder {folder}", str(error), "set IB_STATE_DIR to a writable folder"
+                f"run folder {folder}", error.strerror or str(error), "set IB_STATE_DIR to a writable folder"
             ) from None
     return folder

@@ -44,7 +44,8 @@ LATENCY_STAGES: tuple[tuple[str, str], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Everything a run leaves behind. `started_with` is the net liquidation at its start, None when not told."""
+    """Everything a run leaves behind. `started_with` is the net liquidation at its start, None when not told. `stale`:
+    the broker no longer answered, and positions and account are as they were last seen."""
 
     broker: str
     first: datetime
@@ -58,6 +59,7 @@ class Summary:
     started_with: Decimal | None
     latency: Mapping[str, Mapping[str, float]]
     journal: str
+    stale: bool = False
 
     @property
     def commissions(self) -> Decimal:
@@ -88,6 +90,7 @@ class Summary:
             "from": _iso(self.first),
             "to": _iso(self.last),
             "cycles": self.cycles,
+            "stale": self.stale,
             "orders": [order_json(order) for order in self.orders],
             "fills": [fill_json(fill) for fill in self.fills],
             "positions": [position_json(position) for position in self.positions],
@@ -114,6 +117,10 @@ class Summary:
         """The diary, then the summary tables."""
         console.print(self._diary())
         console.print(self._orders_line())
+        if self.stale:
+            console.print(
+                f"The broker no longer answers: what follows was seen at {self.last:%Y-%m-%d %H:%M} UTC", style="yellow"
+            )
         if self.positions:
             console.print(position_table(self.positions))
         console.print(Group(*self._money_lines(), self._latency_table()))

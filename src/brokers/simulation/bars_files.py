@@ -94,13 +94,22 @@ def load_bars(paths: Iterable[Path | str]) -> list[BarSeries]:
     return list(series.values())
 
 
+def bar_symbols(paths: Iterable[Path | str]) -> list[str]:
+    """The symbols that `load_bars` would serve, by the files' names alone. Raises InvalidData."""
+    return [_symbol_of(path) for path in _files(paths)]
+
+
+def _symbol_of(path: Path) -> str:
+    try:
+        return normalize_symbol(path.stem)
+    except InvalidInstrument as error:
+        raise _refuse(path, f"its name is not a symbol ({error.why})", "name the file like AAPL.csv") from None
+
+
 def load_file(path: Path | str) -> BarSeries:
     """The bars of one file; the symbol is its stem."""
     path = Path(path)
-    try:
-        symbol = normalize_symbol(path.stem)
-    except InvalidInstrument as error:
-        raise _refuse(path, f"its name is not a symbol ({error.why})", "name the file like AAPL.csv") from None
+    symbol = _symbol_of(path)
     table = _read_parquet(path) if path.suffix.lower() in SUFFIXES[1:] else _read_csv(_text(path), path)
     return _series(symbol, table, path)
 
