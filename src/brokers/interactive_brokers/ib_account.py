@@ -17,12 +17,22 @@ Key = tuple[str, int]
 
 @dataclass(slots=True)
 class _Entry:
+    #: The broker's position that the fills below come on top of, and the one it told last.
+    base: Decimal = _ZERO
     told: Decimal = _ZERO
-    #: Fills not yet seen in a position message: execution, signed quantity, when.
-    pending: list[tuple[str, Decimal, float]] = field(default_factory=list)
-    #: A change that the broker told before its fill arrived, and when.
-    ahead: Decimal = _ZERO
-    ahead_at: float = 0.0
+    fills: list[Decimal] = field(default_factory=list)
+    #: Monotonic time of the latest message of either kind.
+    at: float = 0.0
+
+    def pending(self) -> Decimal:
+        """What the fills add to the told position: nothing when it is not the sum of the first few of them, for then
+        the broker is ahead of its own fills, or something else moved the position."""
+        total = self.base
+        counted = total == self.told
+        for quantity in self.fills:
+            total += quantity
+            counted = counted or total == self.told
+        return total - self.told if counted else _ZERO
 
 
 class PositionBook:
@@ -35,21 +45,21 @@ class PositionBook:
         self._settled = False
         self._seen: dict[str, None] = {}
 
+    def _entry(self, account: str, con_id: int) -> _Entry:
+        entry = self._entries.setdefault((account, con_id), _Entry())
+        now = self._monotonic()
+        if now - entry.at > BELONG_TOGETHER:
+            entry.base = entry.told
+            entry.fills.clear()
+        return entry
+
     def on_position(self, position: Position) -> None:
         """The broker's position of one contract."""
-        entry = self._entries.setdefault((position.account, position.instrument.con_id or 0), _Entry())
-        change = position.quantity - entry.told
-        entry.told = position.quantity
+        entry = self._entry(position.account, position.instrument.con_id or 0)
+        entry.told, entry.at = position.quantity, self._monotonic()
         if not self._settled:
-            return
-        counted = _ZERO
-        for place, (_, quantity, _) in enumerate(entry.pending, 1):
-            counted += quantity
-            if counted == change:
-                del entry.pending[:place]
-                return
-        if change:
-            entry.ahead, entry.ahead_at = entry.ahead + change, self._monotonic()
+            entry.base = position.quantity
+            entry.fills.clear()
 
     def on_fill(self, fill: Fill) -> None:
         """One live execution; a repeat or a correction of one that was seen is left to the broker's own word."""
@@ -59,23 +69,15 @@ class PositionBook:
         self._seen[base] = None
         if len(self._seen) > 10_000:
             del self._seen[next(iter(self._seen))]
-        entry = self._entries.setdefault((fill.account, fill.instrument.con_id or 0), _Entry())
-        quantity = fill.quantity * fill.side.sign
-        now = self._monotonic()
-        is_recent = now - entry.ahead_at <= BELONG_TOGETHER
-        if is_recent and entry.ahead * quantity > 0 and abs(entry.ahead) >= abs(quantity):
-            entry.ahead -= quantity
-            return
-        entry.pending.append((base, quantity, now))
+        entry = self._entry(fill.account, fill.instrument.con_id or 0)
+        entry.fills.append(fill.quantity * fill.side.sign)
+        entry.at = self._monotonic()
 
     def pending(self, account: str, con_id: int) -> Decimal:
         """Signed quantity of fills that the broker's position does not hold yet."""
-        entry = self._entries.get((account, con_id))
-        if entry is None or not entry.pending:
+        if (account, con_id) not in self._entries:
             return _ZERO
-        oldest = self._monotonic() - BELONG_TOGETHER
-        entry.pending = [row for row in entry.pending if row[2] >= oldest]
-        return sum((quantity for _, quantity, _ in entry.pending), _ZERO)
+        return self._entry(account, con_id).pending()
 
     def forget(self) -> None:
         """The link was lost: what is pending will be in the next full list."""

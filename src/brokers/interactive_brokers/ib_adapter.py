@@ -20,6 +20,7 @@ from ..domain.instrument import Instrument, InstrumentDetails
 from ..domain.market_data import Bar, BarSize, BarSource, BarUpdate, MarketEvent, Quote, StreamKind
 from ..domain.order import NewOrder, Side
 from ..domain.reports import WireOrder
+from ..domain.sessions import Session
 from ..errors import BrokerError, ConfigurationError, NoData, NotConnected
 from ..journal import Journal
 from ..managed_broker import BrokerGate, BrokerRiskView, ManagedBroker, StopSettings
@@ -30,6 +31,7 @@ from .ib_account import PositionBook
 from .ib_async_client import IbAsyncClient
 from .ib_contracts import ContractBook, as_instrument
 from .ib_data_manager import DataPolicy, IBDataManager, QuoteSource
+from .ib_feed_watch import FeedWatch
 from .ib_history import HistoryStore
 from .ib_order_manager import IBOrderManager, Rounded, rounded
 from .ib_pacing import HistoricalPacer
@@ -81,6 +83,7 @@ class IBAdapter(ManagedBroker):
         self.pacer = HistoricalPacer(clock.monotonic)
         self.history = HistoryStore(transport, self.pacer, clock, self._session_close, keep=keep_history)
         self.data = IBDataManager(transport, self.contracts, self.history, clock, data, second_source)
+        self.feed_watch = FeedWatch(transport, self.data.warm_lines, self._market_session, clock, self._raise_alarm)
         self._book = PositionBook(clock.monotonic)
         super().__init__(
             port=transport,
@@ -161,6 +164,7 @@ class IBAdapter(ManagedBroker):
             # the calendar's tables take a second to build, once; the first order must not wait for them
             await asyncio.to_thread(self.calendar.session_at, self.clock.now())
             await self._start_trading()
+            self.feed_watch.start()
         except BaseException:
             await self.transport.disconnect()
             raise
@@ -179,6 +183,7 @@ class IBAdapter(ManagedBroker):
                 raise answer
 
     async def disconnect(self) -> None:
+        self.feed_watch.stop()
         await self._stop_trading()
         await self.data.close()
         self.contracts.save()
@@ -216,7 +221,13 @@ class IBAdapter(ManagedBroker):
         elif event.kind in (LinkEventKind.UP, LinkEventKind.RESTORED):
             self._book.settle()
         elif event.kind is LinkEventKind.ALARM:
-            self.manager.alarm(event.text)
+            self._raise_alarm(event.text)
+
+    def _raise_alarm(self, text: str) -> None:
+        self.manager.alarm(text)
+
+    def _market_session(self) -> Session:
+        return self.calendar.session_at(self.clock.now())
 
     # Reference and market data
 

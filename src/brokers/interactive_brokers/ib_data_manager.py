@@ -133,6 +133,10 @@ class IBDataManager:
         snapshot = self._snapshots.get(number or 0)
         return self._second_opinion(snapshot if snapshot is not None and snapshot.time > quote.time else quote)
 
+    def warm_lines(self) -> list[QuoteLine]:
+        """Every line that is open."""
+        return list(self._warm.values())
+
     def shortable(self, instrument: Instrument) -> tuple[float | None, float | None]:
         """What the line of this contract told about borrowing its shares (IB ticks 46 and 89)."""
         line = self._warm.get(instrument.con_id or 0)

@@ -205,6 +205,10 @@ class IbTransport(OrderPort, Protocol):
         """One user less; the line ends with the last."""
         ...
 
+    def resubscribe_silent(self, since: float) -> None:
+        """Ask again for the quote lines with no value since that monotonic time; Gap and Resumed are told."""
+        ...
+
     async def snapshot(self, instrument: Instrument, deadline: float) -> Quote: ...
 
     def subscribe_ticks(self, instrument: Instrument, kind: str) -> int:

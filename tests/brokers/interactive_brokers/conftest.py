@@ -103,6 +103,8 @@ class FakeTransport:
         self.ticks = {}
         self.link_listeners = []
         self.market_listeners = []
+        self.state = None
+        self.alarms = []
 
     def add_link_listener(self, listener):
         self.link_listeners.append(listener)
@@ -146,6 +148,9 @@ class FakeTransport:
         self.users[instrument.con_id] -= 1
         if not self.users[instrument.con_id]:
             del self.lines[instrument.con_id]
+
+    def resubscribe_silent(self, since):
+        self.asked["silent"] += 1
 
     async def snapshot(self, instrument, deadline):
         self.asked["snapshot"] += 1

@@ -328,6 +328,14 @@ class IbAsyncClient(NullListener):
     def unsubscribe_quotes(self, instrument: Instrument) -> None:
         self._market.unsubscribe(instrument)
 
+    def resubscribe_silent(self, since: float) -> None:
+        self._session.require("market data")
+        symbols = self._market.restore_silent(since)
+        if symbols:
+            kind = LinkEventKind.SUBSCRIPTIONS_RESTORED
+            self._session.tell(LinkEventKind.FARM_DOWN, "market data fell silent", symbols=symbols)
+            self._session.tell(kind, "market data was asked for again", restored=len(symbols), symbols=symbols)
+
     async def snapshot(self, instrument: Instrument, deadline: float) -> Quote:
         self._session.require(f"snapshot of {instrument}")
         return await self._market.snapshot(instrument, deadline)
