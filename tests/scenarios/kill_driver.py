@@ -216,16 +216,16 @@ async def until(condition: Callable[[], object], what: str, seconds: float = 10.
 
 
 def requests(story: str, key: str) -> NewOrder | Bracket:
-    """What a story asks for first, at prices around those of 19 September 2008 (AAPL 142, MSFT 26)."""
+    """What a story asks for first, at prices around those of seed 0 (AAPL 250, MSFT 370)."""
     if story in ("market", "stop"):
         return buy(10, key=key)
     if story == "limit":
-        return buy(10, key=key, limit=120)
+        return buy(10, key=key, limit=210)
     if story == "part":
-        return buy(3000, "MSFT", key=key, limit=27)
+        return buy(3000, "MSFT", key=key, limit=390)
     if story == "part-bracket":
-        return Bracket(buy(3000, "MSFT", key=key, limit=27), Decimal(21), Decimal(32))
-    return Bracket(buy(10, key=key, limit=150), Decimal(115), Decimal(170))
+        return Bracket(buy(3000, "MSFT", key=key, limit=390), Decimal(310), Decimal(440))
+    return Bracket(buy(10, key=key, limit=270), Decimal(215), Decimal(290))
 
 
 SYMBOLS = {"part": "MSFT", "part-bracket": "MSFT"}
@@ -272,7 +272,7 @@ async def story_stop(adapter: IBAdapter, asked: NewOrder) -> None:
     """The kill switch with a position held and an order resting."""
     order = await adapter.place(asked)
     await until(lambda: adapter.order(order.key).commission is not None, "the commission")
-    await adapter.place(buy(10, key=f"{order.key}-rest", limit=120))
+    await adapter.place(buy(10, key=f"{order.key}-rest", limit=210))
     await adapter.emergency_stop("killed here")
 
 
@@ -342,7 +342,7 @@ def obey(job: dict[str, Any]) -> dict[str, Any]:
 
 def warm() -> None:
     """Load what is loaded at first use, so that no forked process has to."""
-    MarketCalendar().trading_day(date(2008, 9, 19))
+    MarketCalendar().trading_day(date(2026, 4, 15))
 
 
 def main() -> None:

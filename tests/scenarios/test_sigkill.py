@@ -1,0 +1,272 @@
+"""Promises Q1 and Q17: a trading process is killed at every step of an order's life, and its successor knows.
+
+One row a step: SIGKILL there, with the gateway alive in its own process. Then a process with the same journal and
+client id connects: the exchange has the order once or not at all, the journal says which, the same key again makes no
+second order, nothing is booked twice, and no bracket stands without its stop.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+import pytest_asyncio
+from moondev_ibkr.brokers.domain.order import Bracket
+from moondev_ibkr.brokers.errors import KeyConflict, TradingHalted
+from moondev_ibkr.brokers.orders.lifecycle import NEVER_WORKED
+
+from .kill_driver import STORIES, SYMBOLS, WRITING, requests, until
+from .kill_rig import assert_booked_once, assert_known, kill_rig, unprotected, until_settled
+
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="SIGKILL and fork are POSIX"),
+]
+
+#: What each step is cut into: before and after, and in the middle of the transaction or of the message.
+CUTS = {"journal": ("before", "inside", "after"), "wire": ("before", "half", "after"), "heard": ("",)}
+
+_SENT = ("journal record_intents", "wire placeOrder 1", "journal write entry SENT")
+_FILLED = (
+    "heard openOrder entry",
+    "heard status PreSubmitted",
+    "heard execution",
+    "heard status Filled",
+    "heard commission",
+    "journal write entry PRE_SUBMITTED",
+    "journal write entry FILLED",
+    "journal write entry FILL",
+    "journal write COMMISSION",
+)
+_WORKING = (
+    "heard openOrder entry",
+    "heard status PreSubmitted",
+    "heard status Submitted",
+    "journal write entry PRE_SUBMITTED",
+    "journal write entry WORKING",
+)
+_PART_FILLED = ("heard execution", "heard commission", "journal write entry FILL", "journal write COMMISSION")
+_CANCELLED = (
+    "wire cancelOrder 1",
+    "journal write entry CANCEL",
+    "journal write entry PENDING_CANCEL",
+    "heard status PendingCancel",
+    "heard status Cancelled",
+    "journal write entry CANCELLED",
+)
+_BRACKET_SENT = (
+    *_SENT,
+    "wire placeOrder 2",
+    "wire placeOrder 3",
+    "journal write stop SENT",
+    "journal write target SENT",
+    "heard openOrder stop",
+    "heard openOrder target",
+    "journal write stop PRE_SUBMITTED",
+    "journal write target PRE_SUBMITTED",
+    "journal write target WORKING",
+)
+
+#: Story -> its steps. `test_the_table_is_complete` holds it to what the stories really do.
+STEPS: dict[str, tuple[str, ...]] = {
+    "market": (*_SENT, *_FILLED),
+    "limit": (
+        *_SENT,
+        *_WORKING,
+        "journal record_change",
+        "wire placeOrder 2",
+        "journal write entry MODIFIED",
+        *_CANCELLED,
+    ),
+    "part": (*_SENT, *_WORKING, *_PART_FILLED, *_CANCELLED),
+    "bracket": (*_BRACKET_SENT, *_FILLED, "heard status Submitted", "journal write entry WORKING"),
+    "part-bracket": (
+        *_BRACKET_SENT,
+        *_WORKING,
+        *_PART_FILLED,
+        "journal record_change",
+        "wire placeOrder 4",
+        "wire placeOrder 5",
+        "journal write stop MODIFIED",
+        "journal write target MODIFIED",
+    ),
+    "stop": (
+        *_SENT,
+        *_FILLED,
+        "wire placeOrder 2",
+        "journal write resting SENT",
+        "heard openOrder resting",
+        "heard status Submitted",
+        "journal write resting PRE_SUBMITTED",
+        "journal write resting WORKING",
+        "journal halt",
+        "wire cancelOrder 1",
+        "journal write resting CANCEL",
+        "journal write resting PENDING_CANCEL",
+        "heard status PendingCancel",
+        "heard status Cancelled",
+        "journal write resting CANCELLED",
+        "journal set_foreign_positions",
+        "wire placeOrder 3",
+        "journal write close SENT",
+        "heard openOrder close",
+        "journal write close PRE_SUBMITTED",
+        "journal write close WORKING",
+        "journal write close FILLED",
+        "journal write close FILL",
+    ),
+}
+
+#: Things that one transaction writes together are one moment: the first of them is cut in every run, the others, and
+#: what an earlier story has cut already, in the long one.
+_SOAK_ONLY = frozenset(
+    {
+        *((story, step) for story in ("part", "bracket", "part-bracket", "stop") for step in (*_SENT[2:], *_WORKING)),
+        *(("stop", step) for step in (*_SENT, *_FILLED)),
+        *(("part-bracket", step) for step in _BRACKET_SENT),
+        *((story, step) for story in ("part-bracket", "bracket") for step in ("heard commission",)),
+        *(
+            (story, f"journal write {rest}")
+            for story in STEPS
+            for rest in (
+                "entry FILLED",
+                "COMMISSION",
+                "entry WORKING",
+                "entry PENDING_CANCEL",
+                "stop SENT",
+                "target SENT",
+                "target PRE_SUBMITTED",
+                "target WORKING",
+                "resting WORKING",
+                "resting PENDING_CANCEL",
+                "close WORKING",
+                "close FILLED",
+            )
+        ),
+        *(("part", step) for step in _CANCELLED[3:]),
+        *(("stop", f"journal write resting {word}") for word in ("SENT", "PRE_SUBMITTED", "CANCELLED")),
+    }
+)
+
+#: Writing methods of the journal that no order's life uses -> what uses them.
+NOT_PLACING = {
+    "adopt": "a person takes over a foreign position",
+    "add_transfer": "money paid in or out",
+    "block": "an order that is not what was meant",
+    "claim_door": "connecting",
+    "reserve_order_ids": "ids outside record_intents",
+    "resume": "a person lifts the kill switch",
+    "set_day_start": "connecting",
+    "switch_door": "failing over",
+}
+
+
+def _cut(step: str) -> list[str]:
+    return [f"{step} {when}".strip() for when in CUTS[step.split()[0]]]
+
+
+def _rows():
+    for story, steps in STEPS.items():
+        for step in steps:
+            marks = [pytest.mark.soak] if (story, step) in _SOAK_ONLY else []
+            for cut in _cut(step):
+                yield pytest.param(story, cut, id=f"{story}: {cut}", marks=marks)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def rig(tmp_path_factory):
+    async with kill_rig(tmp_path_factory.mktemp("sigkill")) as rig:
+        yield rig
+
+
+@pytest.mark.parametrize("story", STORIES)
+async def test_the_table_is_complete(rig, story):
+    key, journal = rig.fresh()
+    answer = await rig.run(story, key, journal, None)
+    await rig.clear()
+    assert answer["signal"] is None
+    assert set(answer["steps"]) == {cut for step in STEPS[story] for cut in _cut(step)}
+
+
+async def test_every_method_that_writes_is_cut_or_named():
+    cut = {step.split()[1] for steps in STEPS.values() for step in steps if step.startswith("journal")}
+    assert cut | set(NOT_PLACING) == set(WRITING)
+    assert not cut & set(NOT_PLACING)
+
+
+@pytest.mark.parametrize("story", STORIES)
+async def test_q1_the_intent_is_durable_before_the_first_byte(rig, story):
+    key, journal = rig.fresh()
+    steps = (await rig.run(story, key, journal, None))["steps"]
+    await rig.clear()
+    assert steps.index("journal record_intents after") < steps.index("wire placeOrder 1 before")
+    if "journal record_change after" in steps:
+        first_change = {"limit": "wire placeOrder 2 before", "part-bracket": "wire placeOrder 4 before"}[story]
+        assert steps.index("journal record_change after") < steps.index(first_change)
+
+
+@pytest.mark.parametrize(("story", "step"), list(_rows()))
+async def test_sigkill(rig, story, step):
+    key, journal = rig.fresh()
+    killed = await rig.run(story, key, journal, step)
+    assert killed["signal"] == signal.SIGKILL, "the story never came to this step"
+    asked = requests(story, key)
+    async with rig.restarted(journal) as adapter:
+        await until_settled(adapter)
+        if isinstance(asked, Bracket):
+            await until_protected(rig, key)
+        truth = await known(rig, adapter, asked)
+        if step.startswith("journal record_intents") and not step.endswith("after"):
+            assert truth == {}, "a byte left before its intent was durable"
+        before = {row_key: set(row.perm_ids) for row_key, row in truth.items()}
+
+        await place_again(adapter, asked, SYMBOLS.get(story, "AAPL"))
+        await until_settled(adapter)
+        truth = await known(rig, adapter, asked)
+        for row_key, perm_ids in before.items():
+            assert truth[row_key].perm_ids == perm_ids, f"{row_key} was sent again"
+    await rig.clear()
+
+
+async def known(rig, adapter, asked):
+    """The exchange's books, once the journal has been compared with them."""
+    key = asked.key
+    truth = await rig.witness.truth(key)
+    own = [order.key for order in adapter.orders() if not order.foreign]
+    for other in own:
+        if not other.startswith(key):
+            truth |= await rig.witness.truth(other)
+    assert_known(adapter, truth)
+    assert_booked_once(adapter, truth, own)
+    if isinstance(asked, Bracket):
+        assert unprotected(key, truth) is None
+    return truth
+
+
+async def until_protected(rig, key):
+    """The restarted process has protected, cancelled or flattened."""
+    for _ in range(200):
+        why = unprotected(key, await rig.witness.truth(key))
+        if why is None:
+            return
+    raise AssertionError(why)
+
+
+async def place_again(adapter, asked, symbol):
+    """The same key once more; what is known stands, and only a key that never left makes an order."""
+    if adapter.manager.halted is not None:
+        with pytest.raises(TradingHalted):
+            await adapter.place(requests("market", "another"))
+        await adapter.resume()
+    entry = asked.entry if isinstance(asked, Bracket) else asked
+    stored = {order.key: order for order in adapter.orders()}.get(entry.key)
+    await adapter.quote(symbol)
+    again = await adapter.place(asked)
+    if stored is None:
+        assert again.state not in NEVER_WORKED
+        await until(lambda: adapter.order(entry.key).perm_id is not None, "the order to be acknowledged")
+    else:
+        assert (again.order_id, again.key) == (stored.order_id, stored.key)
+    with pytest.raises(KeyConflict):
+        await adapter.place(requests("limit", entry.key) if entry.limit_price != 210 else requests("part", entry.key))
