@@ -26,6 +26,10 @@ SYNCHRONOUS = {"NORMAL": 1, "FULL": 2}
 _LOG_PAGES = 20_000
 
 
+#: Seconds to wait for other processes that open the same file; later waits hold up the event loop and are short.
+_OPENING = 5.0
+
+
 def chain_hash(previous: str, seq: int, time: str, kind: str, key: str, body: str) -> str:
     """The hash of an event: SHA-256 over the hash before it and all of its own fields."""
     text = "\x1f".join((previous, str(seq), time, kind, key, body))
@@ -87,7 +91,11 @@ class Database:
             if not self.is_memory:
                 Path(self.path).parent.mkdir(parents=True, exist_ok=True)
             self._connection = sqlite3.connect(
-                self.path, timeout=busy_timeout, isolation_level=None, check_same_thread=False, cached_statements=256
+                self.path,
+                timeout=max(_OPENING, busy_timeout),
+                isolation_level=None,
+                check_same_thread=False,
+                cached_statements=256,
             )
         except OSError as failure:
             raise JournalError(what, str(failure), "choose a folder that this user may write to") from failure
@@ -101,6 +109,7 @@ class Database:
         except JournalError:
             self._connection.close()
             raise
+        self._connection.execute(f"PRAGMA busy_timeout = {int(busy_timeout * 1000)}")
 
     def _prepare(self, what: str) -> None:
         run = self._connection.execute

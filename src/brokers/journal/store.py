@@ -57,7 +57,7 @@ class Journal:
         path: str | Path = MEMORY,
         *,
         synchronous: str = "FULL",
-        busy_timeout: float = 2.0,
+        busy_timeout: float = 0.5,
         now: Callable[[], datetime] = _utc_now,
     ) -> None:
         self.database = Database(path, synchronous, busy_timeout, now)

@@ -13,6 +13,8 @@ from ..domain.reports import CommissionReport
 from ..journal import OrderRow, instrument_key
 
 ZERO = Decimal(0)
+#: Legs of a bracket as it was asked for, beside the entry; higher numbers are stops put in place of a missing one.
+ASKED_LEGS = (1, 2)
 
 
 @dataclass(slots=True, eq=False)
@@ -54,6 +56,7 @@ class Record:
     #: Who waits for the answer to `pending`.
     answered: asyncio.Future[None] | None = None
     pending_epoch: int = 0
+    pending_at: float = 0.0
     #: The broker's words when it last refused a cancel.
     cancel_refusal: str = ""
     #: Who waits for the end, and who also for a refused cancel.

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
-from ..domain.order import NewOrder, OrderType, TimeInForce, leg_key
+from ..domain.order import OrderType, TimeInForce, leg_key
 from ..domain.order_states import OrderState
 from ..errors import BrokerError
 from .book import ZERO, Record
@@ -70,6 +70,16 @@ class Protection:
         ended = order.state in (OrderState.CANCELLED, OrderState.REJECTED)
         if ended and not record.cancel_asked and not order.foreign and order.intent.type in STOP_TYPES:
             self._lost.setdefault(record.key, now + self._desk.settings.protect_delay)
+
+    def refused(self, record: Record) -> None:
+        """The broker refused to resize an exit: a person is told, and it is tried again later."""
+        if record.root in self._desk.book.brackets:
+            view = self.view(record.root)
+            if record in view.legs and record.order.remaining < view.exposure:
+                self._desk.life.alarm(
+                    f"exit {record.key} covers {record.order.remaining} of {view.exposure} held", record
+                )
+            self.due[record.root] = self._desk.clock.monotonic() + self._desk.settings.protect_within
 
     def check_all(self) -> None:
         """After a reconciliation every bracket that is not over is due."""
@@ -199,18 +209,7 @@ class Protection:
         for leg in view.live_legs:
             wanted = leg.order.filled + view.exposure
             if leg.order.intent.quantity != wanted and leg.pending is None and not leg.cancel_asked:
-                await self._change(leg, replace(leg.order.intent, quantity=wanted))
-
-    async def _change(self, leg: Record, changed: NewOrder) -> None:
-        desk = self._desk
-        desk.life.writer.flush()
-        desk.journal.record_change(leg.key, changed, lease=desk.lease)
-        leg.pending = changed
-        try:
-            await self._sender.send_change(leg, changed)
-        except BrokerError:
-            leg.pending = None
-            raise
+                await self._sender.send_change(leg, replace(leg.order.intent, quantity=wanted))
 
     async def _add(self, root: str, view: BracketView, type_: OrderType) -> None:
         """Put a stop in the place of the missing one, in its OCA group: should the first one turn up after all, only

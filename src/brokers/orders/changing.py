@@ -13,6 +13,7 @@ from ..errors import (
     BrokerError,
     CancelRejected,
     InvalidOrder,
+    JournalError,
     ModifyRejected,
     NotConnected,
     NotOwned,
@@ -73,18 +74,14 @@ class Changes:
         changed = self._checked(record, change, what)
         self._refuse_blocked(record, changed)
         desk.gate.check(changed, replaces=record.order)
-        desk.life.writer.flush()
-        desk.journal.record_change(record.key, changed, lease=desk.lease)
-        record.pending, record.pending_epoch = changed, desk.link.epoch
         record.answered = asyncio.get_running_loop().create_future()
         try:
-            async with asyncio.timeout(desk.settings.write_deadline):
-                await self._sender.send_change(record, changed)
-        except NotConnected as failure:
-            desk.life.drop_change(record, f"it did not leave: {failure}")
-            raise
-        except (BrokerError, TimeoutError) as failure:
-            raise self._in_doubt(what, str(failure) or "the write did not end in time", record) from failure
+            await self._sender.send_change(record, changed)
+        except BrokerError as failure:
+            record.answered = None
+            if isinstance(failure, NotConnected | JournalError | TradingHalted):
+                raise
+            raise self._in_doubt(what, str(failure), record) from failure
         return await self._answer(record, changed, what)
 
     def _checked(self, record: Record, change: OrderChange, what: str) -> NewOrder:

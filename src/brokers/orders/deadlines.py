@@ -71,6 +71,7 @@ class Deadlines:
         late = [key for key, moment in self._inbound.short.items() if moment <= now]
         for key in late:
             del self._inbound.short[key]
+            self._inbound.missing.add(key)
         if late:
             self._reconciler.soon()
         if self._protection.is_due(now) and not self._verifying and self._desk.link.synced:

@@ -115,6 +115,8 @@ class Desk:
         task = asyncio.get_running_loop().create_task(self._guard(work, name), name=f"orders: {name}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        # A task cancelled before its first step leaves its work unstarted.
+        task.add_done_callback(lambda _: work.close())
 
     async def _guard(self, work: Coroutine[Any, Any, object], name: str) -> None:
         try:

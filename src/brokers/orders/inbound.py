@@ -68,6 +68,10 @@ class Inbound:
         self.all_told = False
         #: Called with the record after a fill or an end, so that protection can follow.
         self.on_change: Callable[[Record], None] = lambda record: None
+        #: Called with the record of a change that the broker refused.
+        self.on_refusal: Callable[[Record], None] = lambda record: None
+        #: Keys whose executions were asked for because a status told of more than they add up to.
+        self.missing: set[str] = set()
 
     # Orders
 
@@ -216,8 +220,8 @@ class Inbound:
         if record.pending is not None:
             if not differences(record.pending, record.account, told):
                 self._confirm_change(record)
-            elif self.all_told and record.pending_epoch < self.epoch and not found:
-                self._life.drop_change(record, "the broker shows the order as it was")
+            elif self.all_told and not found:
+                self._judge_pending(record)
             return
         if not found:
             record.echo_checked = True
@@ -233,6 +237,14 @@ class Inbound:
         self._life.alarm(text, record)
         self._life.block(record.order.instrument, text)
         self._life.block(told.instrument, text)
+
+    def _judge_pending(self, record: Record) -> None:
+        """A reading shows the order as it was: on a later link, or after quiet time, the change did not arrive."""
+        quiet = record.pending_at + self._life.settings.quiet_time - self._life.clock.monotonic()
+        if record.pending_epoch < self.epoch or quiet <= 0:
+            self._life.drop_change(record, "the broker shows the order as it was")
+        else:
+            self._evidence(quiet)
 
     def _confirm_change(self, record: Record) -> None:
         changed = record.pending
@@ -326,6 +338,15 @@ class Inbound:
             if fill.perm_id and fill.perm_id in record.lives:
                 self.execution(fill)
 
+    def report_missing(self) -> None:
+        """Say for which orders even a complete reading lacks executions that a status told of."""
+        missing, self.missing = self.missing, set()
+        for key in missing:
+            record = self._book.records.get(key)
+            if record is not None and record.told_filled > record.order.filled:
+                told, booked = record.told_filled, record.order.filled
+                self._life.alarm(f"order {key}: the broker told {told} filled, its executions are {booked}", record)
+
     def release_orphans(self) -> None:
         """Book executions that no order claimed as foreign ones. Called when the broker has been asked for all."""
         for base in list(self._book.orphans):
@@ -365,6 +386,7 @@ class Inbound:
         if record.answered is not None and not record.answered.done():
             record.answered.set_exception(_refused_change(record, error))
         self._life.drop_change(record, text, error.code)
+        self.on_refusal(record)
         self._evidence(0.0)
 
     def _cancel_refused(self, record: Record, error: OrderError, text: str) -> None:

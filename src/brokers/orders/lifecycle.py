@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Iterable
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
 from ..domain.clock import Clock
@@ -36,6 +37,11 @@ def release(waiting: Iterable[asyncio.Future[None]]) -> None:
     for waiter in waiting:
         if not waiter.done():
             waiter.set_result(None)
+
+
+def _owned(fill: Fill | None) -> Decimal:
+    """What an execution adds to the owned position."""
+    return ZERO if fill is None or fill.order_key is None else fill.side.sign * fill.quantity
 
 
 class Lifecycle:
@@ -186,7 +192,7 @@ class Lifecycle:
         self.book.fills[base] = fill
         self.book.orphans.pop(base, None)
         self.traded_at[instrument_key(fill.instrument)] = self.clock.monotonic()
-        self.writer.fill(fill)
+        self.writer.fill(fill, _owned(fill) - _owned(known))
         if record is not None:
             self._count(record, fill, known)
         kind = OrderEventKind.FILL if known is None else OrderEventKind.FILL_CORRECTED

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import logging
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import TypeVar
 
 from ..base_broker import PositionDifference
 from ..domain.account import Position
@@ -30,6 +32,10 @@ from .placing import Placing
 from .reconciliation import Reconciler
 from .restoring import UNANSWERED, Restorer
 from .sending import Sender
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 class OrderManager:
@@ -60,6 +66,7 @@ class OrderManager:
         self._adoption = Adoption(self._desk, self._ownership)
         self._protection = Protection(self._desk, self._sender, self._ownership)
         self._inbound.on_change = self._changed
+        self._inbound.on_refusal = self._refused
         self._reconciler.after = self._reconciled
         self._deadlines = Deadlines(self._desk, self._inbound, self._protection, self._reconciler)
         self._sender.watch = self._deadlines.watch
@@ -282,28 +289,42 @@ class OrderManager:
         self._protection.changed(record)
         self._deadlines.arm()
 
+    def _refused(self, record: Record) -> None:
+        self._protection.refused(record)
+        self._deadlines.arm()
+
     def check_deadlines(self) -> None:
         """Act on deadlines that have passed on `clock.monotonic()`; the manager's own timer calls it."""
         self._deadlines.check()
 
     # What the port tells
 
+    def _hear(self, handle: Callable[[T], None], message: T) -> None:
+        """One message's failure must not take the link or the next message with it (faults C19, C21)."""
+        try:
+            handle(message)
+        except Exception:  # boundary between the port and the books
+            log.exception("message %r", message)
+            self._desk.task_failures += 1
+            self._life.alarm(f"a {type(message).__name__} could not be applied; orders are being read anew")
+            self._reconciler.soon()
+
     def on_broker_order(self, order: BrokerOrder) -> None:
-        self._inbound.broker_order(order)
+        self._hear(self._inbound.broker_order, order)
 
     def on_status(self, report: StatusReport) -> None:
-        self._inbound.status(report)
+        self._hear(self._inbound.status, report)
         if self._inbound.short:
             self._deadlines.arm()
 
     def on_execution(self, fill: Fill) -> None:
-        self._inbound.execution(fill)
+        self._hear(self._inbound.execution, fill)
 
     def on_commission(self, report: CommissionReport) -> None:
-        self._life.book_commission(report)
+        self._hear(self._life.book_commission, report)
 
     def on_order_error(self, error: OrderError) -> None:
-        self._inbound.error(error)
+        self._hear(self._inbound.error, error)
 
     def on_link_lost(self, reason: str) -> None:
         """No answer can be trusted to come: what is unanswered becomes UNKNOWN, and nothing opens until synced."""

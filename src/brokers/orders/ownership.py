@@ -38,8 +38,9 @@ class Ownership:
 
     def tracked(self, account: str, instrument: Instrument) -> Decimal:
         """Signed quantity that this journal's fills and adoptions add up to, those not yet written included."""
-        self._life.writer.flush()
-        return self._journal.holding(account, instrument)
+        written = self._journal.holding(account, instrument)
+        unwritten = self._life.writer.unwritten
+        return written + unwritten.get((account, instrument_key(instrument)), ZERO) if unwritten else written
 
     def owned(self, account: str, instrument: Instrument) -> Decimal:
         """Signed quantity that may be reduced: `tracked`, less what somebody else took away from it."""

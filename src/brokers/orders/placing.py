@@ -23,15 +23,12 @@ from ..errors import (
 )
 from ..journal import instrument_key, same_request
 from ..journal.codec import to_json
-from .book import ZERO, Record
+from .book import ASKED_LEGS, ZERO, Record
 from .desk import Desk
 from .latency import Stage
 from .lifecycle import UNSETTLED
 from .ownership import Ownership
 from .sending import Sender
-
-#: Legs of a bracket as it was asked for; higher numbers are stops put in the place of a missing one.
-_ASKED_LEGS = (1, 2)
 
 
 class Placing:
@@ -170,9 +167,9 @@ class Placing:
         for number, leg in enumerate(legs[1:], 1):
             if leg.key not in self._desk.book.records and self._load(leg.key) is None:
                 return False
-            if number not in _ASKED_LEGS:
+            if number not in ASKED_LEGS:
                 return False
-        known = [leg for leg in self._desk.book.brackets.get(record.key, ()) if leg.order.leg in _ASKED_LEGS]
+        known = [leg for leg in self._desk.book.brackets.get(record.key, ()) if leg.order.leg in ASKED_LEGS]
         stored = [record, *known]
         return len(stored) == len(legs) and all(
             same_request(old.request, new, account) for old, new in zip(stored, legs, strict=True)

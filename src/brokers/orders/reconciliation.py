@@ -104,6 +104,7 @@ class Reconciler:
                 inbound.execution(fill)
             for order in reading.completed:
                 inbound.completed(order)
+            inbound.report_missing()
             self._judge_absent(reading)
             differences = self._ownership.settle(list(reading.positions), reading.started)
         finally:

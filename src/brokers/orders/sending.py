@@ -11,9 +11,9 @@ from datetime import datetime
 from ..domain.order import NewOrder, Order
 from ..domain.order_states import OrderSignal, OrderState
 from ..domain.reports import WireOrder
-from ..errors import BrokerError, NotConnected
+from ..errors import BrokerError, NotConnected, OutcomeUnknown
 from ..journal import IntentRow
-from .book import Record
+from .book import ASKED_LEGS, Record
 from .desk import Desk
 from .latency import Stage
 
@@ -128,15 +128,31 @@ class Sender:
         return None
 
     async def send_change(self, record: Record, changed: NewOrder) -> None:
-        """Send a journalled change. Raises NotConnected when nothing left, OutcomeUnknown when that is not known."""
+        """Journal a change, then send it; it is `pending` until the broker shows it, refuses it, or shows the order as
+        it was on a later link. Raises JournalError or NotConnected when nothing left, OutcomeUnknown when that is not
+        known."""
         desk = self._desk
-        entry = desk.book.records.get(record.order.parent_key or "")
-        # A child whose parent is gone may not name it any more (fault O22).
-        attached = entry is not None and record.order.leg in (1, 2) and not entry.order.state.is_terminal
-        parent_id = (entry.order.order_id or 0) if attached and entry is not None else 0
-        wire = WireOrder(record.order.order_id or 0, changed, record.account, True, parent_id)
+        desk.life.writer.flush()
+        desk.journal.record_change(record.key, changed, lease=desk.lease)
+        record.pending, record.pending_epoch = changed, desk.link.epoch
+        record.pending_at = desk.clock.monotonic()
         self._sent_times.append(desk.clock.now())
-        await desk.port.modify(wire)
+        what = f"change of order {record.key}"
+        try:
+            async with asyncio.timeout(desk.settings.write_deadline):
+                await desk.port.modify(self._changed_wire(record, changed))
+        except NotConnected as failure:
+            desk.life.drop_change(record, f"it did not leave: {failure}")
+            raise
+        except TimeoutError as failure:
+            raise OutcomeUnknown(what, "the write did not end in time", key=record.key) from failure
+
+    def _changed_wire(self, record: Record, changed: NewOrder) -> WireOrder:
+        # A child whose parent is gone may not name it any more (fault O22).
+        entry = self._desk.book.records.get(record.order.parent_key or "")
+        attached = entry is not None and record.order.leg in ASKED_LEGS and not entry.order.state.is_terminal
+        parent_id = (entry.order.order_id or 0) if entry is not None and attached else 0
+        return WireOrder(record.order.order_id or 0, changed, record.account, True, parent_id)
 
     async def cancel_record(self, record: Record) -> bool:
         """Send a cancel for every life of the order, whatever its state; never refused here (promise Q10).

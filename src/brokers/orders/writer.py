@@ -6,11 +6,12 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from decimal import Decimal
 
 from ..domain.order import Fill
 from ..domain.reports import CommissionReport
 from ..errors import JournalError
-from ..journal import Journal, Observed
+from ..journal import Journal, Observed, instrument_key
 from .book import Record
 
 log = logging.getLogger(__name__)
@@ -37,6 +38,8 @@ class JournalWriter:
         self._scheduled: asyncio.TimerHandle | None = None
         self._checkpoint: asyncio.Future[None] | None = None
         self.failures = 0
+        #: (account, instrument key) -> signed quantity of owned fills that are collected and not written yet.
+        self.unwritten: dict[tuple[str, str], Decimal] = {}
 
     def touch(self, record: Record) -> None:
         """Write the order as it stands; foreign orders are not journalled."""
@@ -48,7 +51,11 @@ class JournalWriter:
         self._pending.notes.append((kind, key, body))
         self._schedule()
 
-    def fill(self, fill: Fill) -> None:
+    def fill(self, fill: Fill, change: Decimal) -> None:
+        """`change` is what it moves the owned position by: signed, 0 for a foreign execution."""
+        if change:
+            where = (fill.account, instrument_key(fill.instrument))
+            self.unwritten[where] = self.unwritten.get(where, Decimal(0)) + change
         self._pending.fills.append(fill)
         self._schedule(0.0)
 
@@ -90,6 +97,7 @@ class JournalWriter:
                 self.failures += 1
             raise
         self._pending, self._dirty = Observed(), {}
+        self.unwritten.clear()
         if self._journal.database.commits_since_checkpoint > _CHECKPOINT_EVERY:
             self._start_checkpoint()
 

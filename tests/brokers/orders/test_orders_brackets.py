@@ -288,3 +288,28 @@ async def test_verify_protection_can_be_asked_for(bench):
     await bench.manager.verify_protection()
     await bench.settle()
     assert live(bench)["b1-1"] == 40
+
+
+async def test_o50_a_refused_resize_is_told_and_tried_again(bench):
+    await bench.manager.place(bracket(bench, target=None))
+    bench.broker.fill("b1", 40)
+    await bench.advance(0.5)
+    bench.broker.modify_answer = "refused"
+    bench.broker.fill("b1", 60)
+    await bench.advance(0.5)
+    assert any("covers 40 of 100" in text for text in bench.alarms())
+    bench.broker.modify_answer = "echo"
+    await bench.advance(5)
+    assert live(bench) == {"b1-1": 100}
+
+
+async def test_a_resize_cut_off_by_the_link_is_settled_by_what_the_broker_shows(bench):
+    await bench.manager.place(bracket(bench, target=None))
+    bench.broker.modify_answer = "applied-silently"
+    bench.broker.fill("b1", 40)
+    await bench.advance(0.5)
+    await bench.lose_link()
+    bench.broker.modify_answer = "echo"
+    await bench.restore_link()
+    assert bench.manager.order("b1-1").intent.quantity == 40
+    assert bench.alarms() == []

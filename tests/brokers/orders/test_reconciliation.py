@@ -640,3 +640,48 @@ async def test_an_error_for_an_order_with_side_effects_is_told_with_its_code(ben
     event = bench.events(K.STATE)[-1]
     assert (event.order.state, event.text) == (S.REJECTED, "201: margin")
     assert order.intent.side is Side.BUY
+
+
+async def test_a_status_that_no_execution_ever_backs_alarms(bench):
+    from moondev_ibkr.brokers.domain.reports import StatusReport
+
+    order = await bench.buy(10)
+    told = StatusReport(order.order_id, 7, order.perm_id, BrokerStatus.SUBMITTED, Decimal(4), Decimal(6))
+    bench.manager.on_status(told)
+    await bench.advance(1)
+    await bench.settle()
+    assert any("told 4 filled, its executions are 0" in text for text in bench.alarms())
+    assert bench.manager.order(order.key).filled == 0
+
+
+async def test_c19_c21_a_message_that_cannot_be_applied_is_counted_and_everything_is_read_anew(bench, monkeypatch):
+    order = await bench.buy(10)
+    before = len(bench.broker.queries)
+    with monkeypatch.context() as patch:
+        patch.setattr(bench.manager._inbound, "execution", lambda fill: 1 / 0)
+        bench.manager.on_execution(bench.broker.execute(order.key, 10))
+    assert any("could not be applied" in text for text in bench.alarms())
+    await bench.settle()
+    assert len(bench.broker.queries) > before
+    assert bench.manager.order(order.key).state is S.FILLED
+
+
+async def test_an_unanswered_modify_that_never_arrived_ends_after_quiet_time(make_bench):
+    from moondev_ibkr.brokers.domain.order import OrderChange
+    from moondev_ibkr.brokers.errors import OutcomeUnknown
+
+    bench = make_bench(settings=OrderSettings(account="DU000001", ack_deadline=0.05))
+    await bench.manager.start()
+    order = await bench.buy(10)
+    bench.broker.modify_answer = "lost"
+    with pytest.raises(OutcomeUnknown):
+        await bench.manager.modify(order.key, OrderChange(quantity=Decimal(12)))
+    bench.clock.advance(29)
+    await bench.manager.reconcile()
+    assert bench.events(K.MODIFY_REJECTED) == []
+    bench.clock.advance(1)
+    await bench.manager.reconcile()
+    assert len(bench.events(K.MODIFY_REJECTED)) == 1
+    bench.broker.modify_answer = "echo"
+    assert (await bench.manager.modify(order.key, OrderChange(quantity=Decimal(12)))).intent.quantity == 12
+    await bench.stop()
