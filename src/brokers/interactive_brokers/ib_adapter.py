@@ -30,12 +30,13 @@ from .config.ib_config import TwsSettings
 from .ib_account import PositionBook
 from .ib_async_client import IbAsyncClient
 from .ib_contracts import ContractBook, as_instrument
-from .ib_data_manager import DataPolicy, IBDataManager, QuoteSource
+from .ib_data_manager import DataPolicy, IBDataManager
 from .ib_feed_watch import FeedWatch
 from .ib_history import HistoryStore
 from .ib_order_manager import IBOrderManager, Rounded, rounded
 from .ib_pacing import HistoricalPacer
 from .ib_risk_manager import IBRiskManager, shortable_shares
+from .ib_second_source import QuoteSource
 from .ib_transport import IbTransport, LinkEvent, LinkEventKind, LinkState
 
 logger = logging.getLogger(__name__)

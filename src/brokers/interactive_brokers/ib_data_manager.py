@@ -7,9 +7,8 @@ import logging
 import weakref
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Protocol
 
 from ...config.settings import Settings
 from ..base_broker import Symbol
@@ -20,6 +19,7 @@ from ..errors import BrokerError, DeadlineExceeded, InvalidRequest, NoData, Requ
 from .ib_contracts import ContractBook, as_instrument
 from .ib_history import HistoryStore, Series
 from .ib_live_bars import LiveBars
+from .ib_second_source import QuoteSource, SecondOpinion
 from .ib_stream import MarketStream, StreamCounts, StreamHub
 from .ib_transport import IbTransport, LinkEvent, LinkEventKind, QuoteLine, ScheduledSession
 
@@ -60,22 +60,6 @@ class DataPolicy:
         )
 
 
-class QuoteSource(Protocol):
-    """Another opinion on a price; no broker's word in it."""
-
-    name: str
-
-    async def price(self, instrument: Instrument) -> float | None:
-        """The last known price, None when it has none. May raise BrokerError."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class _Opinion:
-    price: float | None
-    told_at: float
-
-
 class IBDataManager:
     """Quotes, streams, bars and reference questions over one transport.
 
@@ -97,8 +81,13 @@ class IBDataManager:
         self._history = history
         self._clock = clock
         self.policy = policy or DataPolicy()
-        self._second_source = second_source
-        self._opinions: dict[int, _Opinion] = {}
+        self._second = SecondOpinion(
+            second_source,
+            clock,
+            deadline=self.policy.second_source_deadline,
+            life=self.policy.second_source_life,
+            tolerance_bps=self.policy.disagreement_bps,
+        )
         self._warm: OrderedDict[int, QuoteLine] = OrderedDict()
         #: Contract number -> the last snapshot, asked for because its line had been quiet.
         self._snapshots: dict[int, Quote] = {}
@@ -131,7 +120,7 @@ class IBDataManager:
         quote = line.quote()
         # A quiet line that was confirmed by a snapshot is as fresh as the snapshot.
         snapshot = self._snapshots.get(number or 0)
-        return self._second_opinion(snapshot if snapshot is not None and snapshot.time > quote.time else quote)
+        return self._second.mark(snapshot if snapshot is not None and snapshot.time > quote.time else quote)
 
     def warm_lines(self) -> list[QuoteLine]:
         """Every line that is open."""
@@ -149,8 +138,8 @@ class IBDataManager:
         """
         instrument = await self._contracts.qualify(symbol)
         quote = await self._one(instrument, max_age, deadline or self.policy.quote_deadline)
-        await self._ask_second_source(instrument)
-        return self._second_opinion(quote)
+        await self._second.ask(instrument)
+        return self._second.mark(quote)
 
     async def _one(self, instrument: Instrument, max_age: timedelta | None, deadline: float) -> Quote:
         line = self._line(instrument)
@@ -233,37 +222,6 @@ class IBDataManager:
         self._snapshots.pop(number, None)
         if line is not None:
             self._transport.unsubscribe_quotes(line.instrument)
-
-    # The second source
-
-    async def _ask_second_source(self, instrument: Instrument) -> None:
-        source = self._second_source
-        if source is None:
-            return
-        number = instrument.con_id or 0
-        held = self._opinions.get(number)
-        if held is not None and self._clock.monotonic() - held.told_at < self.policy.second_source_life:
-            return
-        try:
-            async with asyncio.timeout(self.policy.second_source_deadline):
-                price = await source.price(instrument)
-        except (TimeoutError, BrokerError) as error:
-            logger.info("second source %s has no price of %s: %s", source.name, instrument, error)
-            price = None
-        self._opinions[number] = _Opinion(price, self._clock.monotonic())
-
-    def _second_opinion(self, quote: Quote) -> Quote:
-        held = self._opinions.get(quote.instrument.con_id or 0)
-        ours = quote.mid or quote.last or quote.close
-        if self._second_source is None or held is None or held.price is None or ours is None:
-            return quote
-        if self._clock.monotonic() - held.told_at > self.policy.second_source_life:
-            return quote
-        apart = abs(ours - held.price) / held.price * 10_000
-        if apart <= self.policy.disagreement_bps:
-            return quote
-        text = f"{self._second_source.name} says {held.price:g}, {apart:.0f} bps away"
-        return replace(quote, suspect=text)
 
     # Bars
 
