@@ -14,6 +14,7 @@ Steps are cut from outside: the journal is subclassed, the transport's `write` a
 from __future__ import annotations
 
 import asyncio
+import gc
 import inspect
 import json
 import os
@@ -343,6 +344,8 @@ def obey(job: dict[str, Any]) -> dict[str, Any]:
 def warm() -> None:
     """Load what is loaded at first use, so that no forked process has to."""
     MarketCalendar().trading_day(date(2026, 4, 15))
+    gc.collect()
+    gc.freeze()
 
 
 def main() -> None:

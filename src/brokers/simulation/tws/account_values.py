@@ -64,14 +64,23 @@ MONEY: dict[str, Figure] = {
     "MaintMarginReq": lambda s: s.maintenance_margin,
     "NetLiquidation": lambda s: s.net_liquidation,
     "PreviousDayEquityWithLoanValue": lambda s: s.equity_with_loan,
+    "RegTEquity": lambda s: s.equity_with_loan,
+    "RegTMargin": lambda s: s.initial_margin,
+    "SMA": lambda s: s.available_funds,
     "SettledCash": lambda s: s.settled_cash,
     "TotalCashValue": lambda s: s.total_cash,
 }
+
+
+def _day_trades(summary: AccountSummary) -> str:
+    return "-1" if summary.day_trades_remaining is None else str(summary.day_trades_remaining)
+
+
 #: Values without a currency.
 TEXTS: dict[str, Callable[[AccountSummary], str]] = {
     "AccountType": lambda s: s.account_type or "INDIVIDUAL",
     "Cushion": _cushion,
-    "DayTradesRemaining": lambda s: "-1" if s.day_trades_remaining is None else str(s.day_trades_remaining),
+    **{f"DayTradesRemaining{later}": _day_trades for later in ("", "T+1", "T+2", "T+3", "T+4")},
     "HighestSeverity": lambda s: "0",
     "Leverage": _leverage,
     "LookAheadNextChange": lambda s: "0",
