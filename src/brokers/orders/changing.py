@@ -88,7 +88,7 @@ class Changes:
         """The intent as it would stand. Raises TradingHalted, ModifyRejected, InvalidOrder."""
         order = record.order
         if self._desk.halted is not None:
-            raise TradingHalted(what, self._desk.halted, "resume first; cancels pass")
+            raise TradingHalted(what, f"the kill switch is on: {self._desk.halted}", "resume first; cancels pass")
         if order.state not in AT_BROKER:
             advice = "it is done" if order.state.is_terminal else "wait until its state is known, or cancel it"
             raise ModifyRejected(what, f"the order is {order.state}", advice, key=record.key)

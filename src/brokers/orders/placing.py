@@ -87,7 +87,7 @@ class Placing:
 
     def _require_trading(self, what: str, closing: bool) -> None:
         if self._desk.halted is not None and not closing:
-            raise TradingHalted(what, self._desk.halted, "resume first; cancels pass")
+            raise TradingHalted(what, f"the kill switch is on: {self._desk.halted}", "resume first; cancels pass")
 
     def _check(self, legs: Sequence[NewOrder], account: str, closing: bool) -> None:
         desk = self._desk
