@@ -17,6 +17,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from ..brokers.domain.instrument import Instrument, InstrumentDetails
 from ..brokers.domain.market_data import BarSize, DataType
@@ -318,5 +319,7 @@ def show(checks: list[Check], console: Console) -> None:
     for name in ("check", "verdict", "found", "next"):
         table.add_column(name, overflow="fold")
     for check in checks:
-        table.add_row(check.name, f"[{_STYLES[check.verdict]}]{check.verdict}[/]", check.found, check.next)
+        table.add_row(
+            check.name, Text(check.verdict, style=_STYLES[check.verdict]), Text(check.found), Text(check.next)
+        )
     console.print(table)

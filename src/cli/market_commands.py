@@ -7,6 +7,7 @@ from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from ..brokers.domain.market_data import Bar, BarSize, Quote
@@ -71,7 +72,7 @@ def quote(
             console = make_console()
             console.print(_quote_table(list(found.values())))
             for name, error in missing.items():
-                console.print(f"[red]{name}[/]: {error}")
+                console.print(f"[red]{name}[/]: {escape(str(error))}")
         return FAILED if missing else OK
 
     market = asked_market(bars, start, seed)
@@ -173,8 +174,9 @@ def orders(
             print_json({"orders": [order_json(order) for order in found], "fills": fills})
             return OK
         table = Table(title="Orders")
-        for name in ("key", "state", "side", "quantity", "filled", "symbol", "type", "limit", "stop", "tif", "reason"):
-            table.add_column(name, overflow="fold")
+        for name in ("key", "state", "side", "quantity", "filled", "symbol", "type", "limit", "stop", "tif"):
+            table.add_column(name, no_wrap=name == "key", overflow="fold")
+        table.add_column("reason", overflow="ellipsis", no_wrap=True)
         for order in found:
             intent = order.intent
             table.add_row(
@@ -188,7 +190,7 @@ def orders(
                 _shown(intent.limit_price),
                 _shown(intent.stop_price),
                 intent.tif.value,
-                order.reason or intent.reason,
+                escape(order.reason or intent.reason),
             )
         make_console().print(table if found else "no orders")
         return OK

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markup import escape
 
 from ..brokers.base_broker import StopReport
 from ..brokers.domain.instrument import Instrument
@@ -13,7 +15,7 @@ from ..brokers.domain.order import Bracket, NewOrder, Order, OrderType, Side, Ti
 from ..brokers.domain.order_states import OrderState
 from ..brokers.errors import BrokerError, DeadlineExceeded, InvalidOrder, LinkError, OrderRejected
 from ..brokers.journal import Journal
-from ..brokers.smart_orders import SmartOrderPolicy
+from ..brokers.smart_orders import SmartOrderPolicy, priced
 from .boundary import FAILED, OK, print_json
 from .opening import Opening, settings_for, state_folder, with_broker
 from .options import (
@@ -46,7 +48,7 @@ TifOption = Annotated[TimeInForce, typer.Option("--tif", help="Time in force.")]
 ProtectOption = Annotated[str | None, typer.Option("--protect", help="Protective stop price: makes it a bracket.")]
 TargetOption = Annotated[str | None, typer.Option("--target", help="Target price of the bracket.")]
 OutsideOption = Annotated[bool, typer.Option("--outside-rth", help="May fill in extended hours.")]
-MarketOption = Annotated[bool, typer.Option("--market", help="A plain market order, unprotected against slippage.")]
+MarketOption = Annotated[bool, typer.Option("--market", help="Same as --type MKT: no protection against slippage.")]
 KeyOption = Annotated[
     str | None, typer.Option("--key", help="The order's own key: the same key is never placed twice.")
 ]
@@ -84,7 +86,7 @@ def buy(
     elif target is not None:
         raise InvalidOrder(f"BUY {symbol}", "--target goes with --protect", "give a protective stop too")
     opening = Opening(broker, config, i_understand_live, asked_market(bars, start, seed), fresh)
-    return _place(intent, market, opening, json_output)
+    return _place(intent, _pricing(market, type, limit), opening, json_output)
 
 
 def sell(
@@ -111,7 +113,7 @@ def sell(
     """Sell shares that this journal owns. Without --type or --limit: a limit at the touch."""
     order = build_order(Side.SELL, symbol, quantity, type, limit, stop, trail, tif, outside_rth, key, account)
     opening = Opening(broker, config, i_understand_live, asked_market(bars, start, seed), fresh)
-    return _place(order, market, opening, json_output)
+    return _place(order, _pricing(market, type, limit), opening, json_output)
 
 
 def cancel(
@@ -265,19 +267,31 @@ def build_order(
     )
 
 
-def _place(intent: NewOrder | Bracket, market: bool, opening: Opening, as_json: bool) -> int:
+def _pricing(market: bool, type: OrderType | None, limit: str | None) -> SmartOrderPolicy:
+    """How an order without a price is priced. Raises InvalidOrder when the options contradict each other."""
+    if market and (limit is not None or type not in (None, OrderType.MARKET)):
+        raise InvalidOrder("--market", "a market order takes no other type and no limit", "leave one of them out")
+    return SmartOrderPolicy(allow_market=market or type is OrderType.MARKET)
+
+
+def _place(intent: NewOrder | Bracket, policy: SmartOrderPolicy, opening: Opening, as_json: bool) -> int:
     async def work(session: IBAdapter) -> int:
-        if isinstance(intent, NewOrder):
-            order = await session.place_smart_order(intent, SmartOrderPolicy(allow_market=market))
-        else:
-            order = await session.place(intent)
-        order = await _settled(session, order.key)
+        order = await _settled(session, (await _send(session, intent, policy)).key)
         if order.state is OrderState.REJECTED:
             raise OrderRejected(f"order {order.key}", order.reason)
-        _show_orders([order], as_json)
+        _show_orders([order, *(leg for leg in session.orders() if leg.parent_key == order.key)], as_json)
         return OK if order.state is not OrderState.UNKNOWN else FAILED
 
     return with_broker(opening, work)
+
+
+async def _send(session: IBAdapter, intent: NewOrder | Bracket, policy: SmartOrderPolicy) -> Order:
+    if isinstance(intent, NewOrder):
+        return await session.place_smart_order(intent, policy)
+    entry = intent.entry
+    if entry.type is OrderType.MARKET and not policy.allow_market:
+        entry = priced(entry, await session.quote(entry.instrument), await session.details(entry.instrument), policy)
+    return await session.place(replace(intent, entry=entry))
 
 
 async def _settled(session: IBAdapter, key: str) -> Order:
@@ -302,10 +316,14 @@ def _show_orders(orders: list[Order], as_json: bool) -> None:
     console = make_console()
     for order in orders:
         intent = order.intent
-        price = f" at {order.average_price:.4f}" if order.average_price is not None else ""
+        names = (("", intent.limit_price), ("stop ", intent.stop_price))
+        prices = "".join(f" {name}{value}" for name, value in names if value is not None)
+        done = f" at {order.average_price:.4f}" if order.average_price is not None else ""
         console.print(
             f"[bold]{order.state}[/] {intent.side} {intent.quantity.normalize():f} {order.instrument} {intent.type}"
-            f"  filled {order.filled.normalize():f}{price}  key {order.key}  {order.reason}"
+            f"{prices} {intent.tif}  filled {order.filled.normalize():f}{done}  key {order.key}"
+            + (f"  {escape(order.reason)}" if order.reason else ""),
+            highlight=False,
         )
     if not orders:
         console.print("no orders")
@@ -327,7 +345,10 @@ def _show_stop(report: StopReport, as_json: bool) -> None:
         return
     console = make_console()
     console.print(f"new orders refused after {report.refused_after * 1000:.1f} ms")
-    console.print(f"cancelled {len(report.cancelled)}, still working {len(report.still_working)}")
+    console.print(
+        f"cancelled {len(report.cancelled)} orders, still working {len(report.still_working)}, "
+        f"positions closed {len(report.closing)}"
+    )
     for position in report.not_flat:
         console.print(f"[bold red]NOT FLAT[/] {position.quantity} {position.instrument} in {position.account}")
     if not report.not_flat:
