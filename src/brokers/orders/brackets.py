@@ -17,8 +17,9 @@ from .sending import Sender
 STOP_TYPES = frozenset({OrderType.STOP, OrderType.STOP_LIMIT, OrderType.TRAIL})
 #: Proven at the broker and able to fill.
 AT_BROKER = frozenset({OrderState.STAGED, OrderState.PRE_SUBMITTED, OrderState.WORKING, OrderState.INACTIVE})
-#: Leg numbers from here on are stops put in place of one that is missing.
-_FIRST_REPLACEMENT = 3
+#: Leg numbers of what is put in place of a missing stop. Keys have room for one digit, and a broker that has refused
+#: this often needs a person.
+_REPLACEMENTS = range(3, 10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,11 +191,14 @@ class Protection:
             return
         if view.doubtful_stops and not self._overdue(root, now):
             return
-        replaced = [stop for stop in view.stops if stop.order.leg >= _FIRST_REPLACEMENT]
-        if any(stop.order.state is OrderState.REJECTED for stop in replaced):
-            await self._add(root, view, OrderType.MARKET)
-        else:
-            await self._add(root, view, OrderType.STOP)
+        replacements = [leg for leg in view.legs if leg.order.leg in _REPLACEMENTS]
+        if any(leg.may_fill for leg in replacements):
+            return
+        refused = [leg for leg in replacements if leg.order.state is OrderState.REJECTED]
+        if len(refused) > 1 and not self._overdue(root, now):
+            return
+        self._since.pop(root, None)
+        await self._add(root, view, OrderType.MARKET if refused else OrderType.STOP)
 
     @staticmethod
     def _alarmed_only(view: BracketView) -> bool:
@@ -215,8 +219,13 @@ class Protection:
         """Put a stop in the place of the missing one, in its OCA group: should the first one turn up after all, only
         one of them can fill. Where a stop was refused, flatten."""
         stop = view.stops[0].order.intent
-        number = max(_FIRST_REPLACEMENT, max(leg.order.leg for leg in view.legs) + 1)
+        number = max(_REPLACEMENTS.start, max(leg.order.leg for leg in view.legs) + 1)
         is_stop = type_ is OrderType.STOP
+        if number not in _REPLACEMENTS:
+            self._desk.life.alarm(
+                f"{view.exposure} {stop.instrument} of bracket {root} stay without a stop", view.entry
+            )
+            return
         order = replace(
             stop,
             key=leg_key(root, number),

@@ -313,3 +313,49 @@ async def test_a_resize_cut_off_by_the_link_is_settled_by_what_the_broker_shows(
     await bench.restore_link()
     assert bench.manager.order("b1-1").intent.quantity == 40
     assert bench.alarms() == []
+
+
+async def test_q17_a_broker_that_refuses_everything_is_not_asked_for_ever(bench):
+    await bench.manager.place(bracket(bench, target=None))
+    bench.broker.fill("b1", 40)
+    await bench.advance(0.5)
+
+    def refuse(wire):
+        bench.broker.held(wire.intent.key).status = BrokerStatus.CANCELLED
+        bench.broker.soon(lambda: bench.broker.error(wire.order_id, 201, OrderEffect.REJECTED, "closed"))
+
+    bench.broker.on_place, bench.broker.after_place = "silent", refuse
+    bench.broker.end(bench.broker.held("b1-1"))
+    bench.broker.end(bench.broker.held("b1"))
+    for _ in range(10):
+        await bench.advance(1)
+    assert [wire.intent.key for wire in bench.broker.placed[2:]] == ["b1-3", "b1-4", "b1-5"]
+    for _ in range(100):
+        await bench.advance(1)
+    assert bench.broker.placed[-1].intent.key == "b1-9"
+    assert any("stay without a stop" in text for text in bench.alarms())
+
+
+async def test_q17_a_position_that_is_being_closed_is_not_closed_twice(bench):
+    await bench.manager.place(bracket(bench, target=None))
+    bench.broker.fill("b1", 40)
+    await bench.advance(0.5)
+
+    def refuse_stops(wire):
+        if wire.intent.type is OrderType.STOP:
+            bench.broker.held(wire.intent.key).status = BrokerStatus.CANCELLED
+            bench.broker.soon(lambda: bench.broker.error(wire.order_id, 201, OrderEffect.REJECTED, "no stops"))
+
+    bench.broker.on_place = lambda wire: "silent" if wire.intent.type is OrderType.STOP else "answer"
+    bench.broker.after_place = refuse_stops
+    bench.broker.end(bench.broker.held("b1-1"))
+    bench.broker.end(bench.broker.held("b1"))
+    await bench.advance(0.5)
+    await bench.advance(0.5)
+    bench.broker.fill("b1-4", 15)
+    await bench.advance(10)
+    assert bench.broker.placed[-1].intent.key == "b1-4"
+    bench.broker.fill("b1-4", 25)
+    await bench.advance(10)
+    assert bench.position() == 0
+    assert bench.broker.placed[-1].intent.key == "b1-4"

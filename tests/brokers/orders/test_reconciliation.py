@@ -685,3 +685,14 @@ async def test_an_unanswered_modify_that_never_arrived_ends_after_quiet_time(mak
     bench.broker.modify_answer = "echo"
     assert (await bench.manager.modify(order.key, OrderChange(quantity=Decimal(12)))).intent.quantity == 12
     await bench.stop()
+
+
+async def test_the_managers_own_timer_notices_silence(make_bench):
+    from moondev_ibkr.brokers.domain.clock import SystemClock
+
+    bench = make_bench(clock=SystemClock(), settings=OrderSettings(account="DU000001", ack_deadline=0.02))
+    await bench.manager.start()
+    bench.broker.on_place = "lost"
+    first, second = await asyncio.gather(bench.buy(10), bench.buy(11))
+    assert {first.state, second.state} == {S.UNKNOWN}
+    await bench.stop()
