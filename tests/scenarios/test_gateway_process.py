@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -19,6 +20,11 @@ from ..simulation.tws.rig import RawClient
 START_DEADLINE = 30.0
 
 
+def environment(tmp_path: Path) -> dict[str, str]:
+    """Nothing of the person whose machine this is: the paper account lives in the test's folder."""
+    return {**os.environ, "IB_STATE_DIR": str(tmp_path / "state")}
+
+
 @asynccontextmanager
 async def process(tmp_path: Path, *arguments: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, dict[str, Any]]]:
     ready = tmp_path / "ready.json"
@@ -28,6 +34,7 @@ async def process(tmp_path: Path, *arguments: str) -> AsyncIterator[tuple[asynci
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
+        env=environment(tmp_path),
     )
     try:
         async with asyncio.timeout(START_DEADLINE):
@@ -78,12 +85,13 @@ async def test_signals_end_it_with_zero(tmp_path: Path, number: signal.Signals) 
     assert not (tmp_path / "ready.json").exists()
 
 
-async def run(*arguments: str) -> tuple[int, str, str]:
+async def run(tmp_path: Path, *arguments: str) -> tuple[int, str, str]:
     child = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "moondev_ibkr", "gateway", *arguments),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
+        env=environment(tmp_path),
     )
     out, err = await child.communicate()
     return child.returncode or 0, out.decode(), err.decode()
@@ -101,15 +109,15 @@ async def run(*arguments: str) -> tuple[int, str, str]:
         (("--fault", "gremlin", "--tws-port", "0"), "no such fault"),
     ],
 )
-async def test_bad_arguments_are_one_line_and_exit_2(arguments: tuple[str, ...], words: str) -> None:
-    code, _, err = await run(*arguments)
+async def test_bad_arguments_are_one_line_and_exit_2(tmp_path: Path, arguments: tuple[str, ...], words: str) -> None:
+    code, _, err = await run(tmp_path, *arguments)
     assert code == 2
     assert words in err
     assert len(err.strip().splitlines()) == 1
 
 
-async def test_the_list_of_faults_is_printed() -> None:
-    code, out, _ = await run("--fault", "list")
+async def test_the_list_of_faults_is_printed(tmp_path: Path) -> None:
+    code, out, _ = await run(tmp_path, "--fault", "list")
     assert code == 0
     assert "half-open" in out
     assert "reject-order:CODE[:TEXT]" in out
