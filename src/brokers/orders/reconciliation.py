@@ -19,6 +19,10 @@ from .inbound import Inbound
 from .ownership import Ownership
 
 
+#: Seconds by which a broker's positions may lag behind its executions.
+POSITIONS_LAG = 2.0
+
+
 @dataclass(frozen=True, slots=True)
 class Reading:
     """One complete set of answers. `started` is the monotonic moment of the first question, `epoch` the link's."""
@@ -106,7 +110,7 @@ class Reconciler:
                 inbound.completed(order)
             inbound.report_missing()
             self._judge_absent(reading)
-            differences = self._ownership.settle(list(reading.positions), reading.started)
+            differences = self._ownership.settle(list(reading.positions), reading.started - POSITIONS_LAG)
         finally:
             life.recovering = inbound.all_told = False
         self.completed_runs += 1

@@ -696,3 +696,15 @@ async def test_the_managers_own_timer_notices_silence(make_bench):
     first, second = await asyncio.gather(bench.buy(10), bench.buy(11))
     assert {first.state, second.state} == {S.UNKNOWN}
     await bench.stop()
+
+
+async def test_positions_that_lag_behind_a_fresh_fill_are_no_difference(bench):
+    await bench.hold(100)
+    bench.broker.foreign_position = {"AAPL": Decimal(-100)}
+    await bench.advance(1)
+    assert await bench.manager.reconcile() == []
+    assert bench.position() == 100
+    bench.broker.foreign_position = {}
+    await bench.advance(5)
+    assert await bench.manager.reconcile() == []
+    assert bench.position() == 100
