@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from decimal import Decimal
 
@@ -94,7 +95,7 @@ class Ownership:
         moved: list[PositionDifference] = []
         doubtful: list[PositionDifference] = []
         for row in self.differences(positions):
-            if self._life.traded_at.get(instrument_key(row.instrument), -1.0) >= since:
+            if self._life.traded_at.get(instrument_key(row.instrument), -math.inf) >= since:
                 continue
             in_doubt = self._life.book.unknown_in(row.instrument) is not None
             (doubtful if in_doubt else moved).append(row)
