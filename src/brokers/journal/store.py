@@ -103,7 +103,8 @@ class Journal:
 
     def _check_may_write(self, change: Transaction, lease: DoorLease, allow_halted: bool) -> None:
         if change.halt_reason is not None and not allow_halted:
-            raise TradingHalted("new order", f"the kill switch is on: {change.halt_reason}", "resume first; cancels pass")
+            why = f"the kill switch is on: {change.halt_reason}"
+            raise TradingHalted("new order", why, "resume first; cancels pass")
         if (change.door, change.epoch) != (lease.door, lease.epoch):
             raise DoorFenced(
                 f"new order through door {lease.door} (epoch {lease.epoch})",

@@ -18,7 +18,6 @@ from .desk import Desk
 from .inbound import Inbound
 from .ownership import Ownership
 
-
 #: Seconds by which a broker's positions may lag behind its executions.
 POSITIONS_LAG = 2.0
 
