@@ -29,7 +29,7 @@ from .gateway_settings import ClockMode, GatewaySettings
 from .history import SessionCalendar
 from .models import CommissionSchedule
 from .prices import PriceKind, make_prices
-from .state_file import AccountFile
+from .state_file import AccountFile, KeptAccount
 from .timers import MarketTimers
 from .tws.door import TwsDoor
 from .tws.server import TwsServer
@@ -74,12 +74,7 @@ class Gateway:
             commissions=commissions or PriceList(),
             settings=settings.exchange,
         )
-        if kept is not None:
-            self._resume(kept.market_time)
-        if settings.settle and settings.clock is ClockMode.REPLAY:
-            self._enter_session()
-        if kept is not None:
-            self.exchange.restore(kept.exchange)
+        self._begin(kept)
         self.timers = MarketTimers()
         self.faults = Faults(restart=self._plan_restart, move=self._plan_move)
         self.door = TwsDoor(self.exchange, self.prices, self.timers, settings.tws, self.faults, monotonic)
@@ -91,6 +86,15 @@ class Gateway:
         self._anchor = (monotonic(), self.exchange.now)
         self._advancing = asyncio.Lock()
         self._unsubscribe = self.exchange.subscribe(self._on_account, AccountChanged, StatusChanged)
+
+    def _begin(self, kept: KeptAccount | None) -> None:
+        """Market time and the account where they were left, or at their start."""
+        if kept is not None:
+            self._resume(kept.market_time)
+        if self.settings.settle and self.settings.clock is ClockMode.REPLAY:
+            self._enter_session()
+        if kept is not None:
+            self.exchange.restore(kept.exchange)
 
     def _make_prices(self, resume_at: datetime | None) -> MarketSource:
         settings = self.settings

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import struct
 from decimal import Decimal
 
@@ -173,22 +174,34 @@ async def test_a_client_that_asked_to_be_paced_is_never_struck() -> None:
         await client.close()
 
 
+#: More quotes than the small socket buffers of the test hold.
+FLOOD = 60_000
+
+
 async def test_a_reader_that_stops_reading_gets_its_orders_and_the_newest_quotes() -> None:
     async with running(stall_seconds=0.01) as gateway:
         client = await RawClient.join(gateway.tws_port)
         client.send(r.ReqMktData(reqId=9, contract=AAPL, genericTickList="", snapshot=False, regulatorySnapshot=False))
         await client.until("tickGeneric", tickType=49)
         session = gateway.door.sessions[1]
-        session.outbox.pause()
-        for n in range(500):
+        client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        for transport in (client.writer.transport, next(iter(gateway.server.connections)).transport):
+            for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+                transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, option, 8192)
+        for n in range(FLOOD):
             session.quote((9, 1), pack(["1", "6", "9", "1", f"{n}.5", "100", "1"]))
+            if n % 1000 == 0:
+                gateway.door.flush()
+                await asyncio.sleep(0)
+        assert session.outbox.paused
+        assert session.outbox.waiting < 10_000
         gateway.exchange.place(OrderTicket(client_id=1, order_id=1, con_id=AAPL_ID, side=Side.BUY, quantity=Decimal(1)))
         gateway.server.settle()
-        session.outbox.resume()
+        client.writer.transport.resume_reading()  # type: ignore[attr-defined]
         await client.until("commissionReport")
-        last = await client.until("tickPrice", tickType=1)
-        assert last["price"] == 499.5
-        assert session.outbox.conflated >= 490
+        last = await client.until("tickPrice", price=FLOOD - 0.5)
+        assert last["tickType"] == 1
+        assert session.outbox.conflated > FLOOD // 4
         await client.close()
 
 

@@ -10,6 +10,7 @@ what_if_frame(version, request, ...)         openOrder of a what-if order
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any
@@ -41,15 +42,27 @@ SIDE_TEXT = {Side.BUY: "BOT", Side.SELL: "SLD"}
 ECHO = "tws"
 
 
-class Echo(dict[str, Any]):
+class Echo(Mapping[str, Any]):
     """What a ticket carries so that openOrder can repeat every field, also after a restart (JSON values only).
 
-    `request` spares the parsing while the process that read the message lives.
+    `request` spares the parsing while the process that read the message lives; the fields are written out only when
+    the account is kept.
     """
 
     def __init__(self, version: int, request: PlaceOrderRequest) -> None:
-        super().__init__({ECHO: {"version": version, "fields": write(version, request)}})
+        self._version = version
         self.request = request
+
+    def __getitem__(self, key: str) -> Any:
+        if key != ECHO:
+            raise KeyError(key)
+        return {"version": self._version, "fields": write(self._version, self.request)}
+
+    def __iter__(self) -> Iterator[str]:
+        return iter((ECHO,))
+
+    def __len__(self) -> int:
+        return 1
 
 
 @lru_cache(maxsize=4096)

@@ -47,7 +47,7 @@ class Connection(asyncio.Protocol):
         self._rate = MessageRate(server.door.settings.message_rate)
         self._paced = False
         self._pending: deque[Event] = deque()
-        self._transport: asyncio.Transport | None = None
+        self.transport: asyncio.Transport | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._throttle: asyncio.TimerHandle | None = None
         self.link: Link | None = None
@@ -58,7 +58,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         server = self._server
-        self._transport = transport
+        self.transport = transport
         self.link = Link(transport, server.faults.link, server.loop)
         refusal = server.refuses(transport)
         if refusal:
@@ -99,10 +99,10 @@ class Connection(asyncio.Protocol):
     def _work(self) -> None:
         """Serves what is pending; a client that asked to be paced waits instead of being struck."""
         self._server.before_requests()
-        while self._pending and self._transport is not None and not self._transport.is_closing():
+        while self._pending and self.transport is not None and not self.transport.is_closing():
             wait = self._rate.wait(self._door.monotonic()) if self._paced else 0.0
             if wait > 0:
-                self._transport.pause_reading()
+                self.transport.pause_reading()
                 self._throttle = self._server.loop.call_later(wait, self._go_on)
                 break
             self._take(self._pending.popleft())
@@ -110,8 +110,8 @@ class Connection(asyncio.Protocol):
         self._server.settle()
 
     def _go_on(self) -> None:
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.resume_reading()
+        if self.transport is not None and not self.transport.is_closing():
+            self.transport.resume_reading()
             self._work()
 
     def _take(self, event: Event) -> None:
@@ -174,20 +174,20 @@ class Connection(asyncio.Protocol):
         self._hang_up()
 
     def _too_late(self) -> None:
-        if self.session is None and self._transport is not None:
+        if self.session is None and self.transport is not None:
             log.info("a connection is dropped: no startApi within the deadline")
-            self._transport.abort()
+            self.transport.abort()
 
     def _write(self, data: bytes) -> None:
-        if self.link is not None and self._transport is not None and not self._transport.is_closing():
+        if self.link is not None and self.transport is not None and not self.transport.is_closing():
             self.link.write(data)
 
     def _hang_up(self) -> None:
         if self.session is not None:
             self.session.outbox.flush()
             self._door.leave(self.session)
-        if self._transport is not None:
-            self._transport.close()
+        if self.transport is not None:
+            self.transport.close()
 
 
 class TwsServer:
