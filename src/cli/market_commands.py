@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from ..brokers.domain.market_data import Bar, BarSize, Quote
 from ..brokers.errors import InvalidRequest
@@ -27,7 +28,7 @@ from .options import (
     StartOption,
 )
 from .paper_account import asked_market
-from .run_report import fill_json, make_console, order_json, position_json, position_table
+from .run_report import fill_json, make_console, order_json, order_text, position_json, position_table
 
 if TYPE_CHECKING:
     from ..brokers.interactive_brokers.ib_adapter import IBAdapter
@@ -174,23 +175,16 @@ def orders(
             print_json({"orders": [order_json(order) for order in found], "fills": fills})
             return OK
         table = Table(title="Orders")
-        for name in ("key", "state", "side", "quantity", "filled", "symbol", "type", "limit", "stop", "tif"):
+        for name in ("key", "state", "order", "filled"):
             table.add_column(name, no_wrap=name == "key", overflow="fold")
         table.add_column("reason", overflow="ellipsis", no_wrap=True)
         for order in found:
-            intent = order.intent
             table.add_row(
                 order.key + (" (foreign)" if order.foreign else ""),
                 order.state.value,
-                intent.side.value,
-                f"{intent.quantity.normalize():f}",
+                order_text(order),
                 f"{order.filled.normalize():f}",
-                str(order.instrument),
-                intent.type.value,
-                _shown(intent.limit_price),
-                _shown(intent.stop_price),
-                intent.tif.value,
-                escape(order.reason or intent.reason),
+                Text(order.reason or order.intent.reason),
             )
         make_console().print(table if found else "no orders")
         return OK

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
+from rich.text import Text
 
 from ..brokers.base_broker import StopReport
+from ..brokers.calendar import MarketCalendar
 from ..brokers.domain.instrument import Instrument
 from ..brokers.domain.order import Bracket, NewOrder, Order, OrderType, Side, TimeInForce, new_key
 from ..brokers.domain.order_states import OrderState
@@ -30,7 +32,7 @@ from .options import (
     StartOption,
 )
 from .paper_account import JOURNAL_FILE, asked_market
-from .run_report import make_console, order_json, position_json
+from .run_report import make_console, order_json, order_text, position_json
 
 if TYPE_CHECKING:
     from ..brokers.interactive_brokers.ib_adapter import IBAdapter
@@ -47,6 +49,10 @@ TrailOption = Annotated[str | None, typer.Option("--trail", help="Trailing amoun
 TifOption = Annotated[TimeInForce, typer.Option("--tif", help="Time in force.")]
 ProtectOption = Annotated[str | None, typer.Option("--protect", help="Protective stop price: makes it a bracket.")]
 TargetOption = Annotated[str | None, typer.Option("--target", help="Target price of the bracket.")]
+GoodTillOption = Annotated[
+    str | None,
+    typer.Option("--good-till", help="With --tif GTD: YYYY-MM-DD (its close), or an ISO 8601 time."),
+]
 OutsideOption = Annotated[bool, typer.Option("--outside-rth", help="May fill in extended hours.")]
 MarketOption = Annotated[bool, typer.Option("--market", help="Same as --type MKT: no protection against slippage.")]
 KeyOption = Annotated[
@@ -63,6 +69,7 @@ def buy(
     stop: StopOption = None,
     trail: TrailOption = None,
     tif: TifOption = TimeInForce.DAY,
+    good_till: GoodTillOption = None,
     protect: ProtectOption = None,
     target: TargetOption = None,
     outside_rth: OutsideOption = False,
@@ -79,7 +86,7 @@ def buy(
     json_output: JsonOption = False,
 ) -> int:
     """Buy shares. Without --type or --limit: a limit at the touch, inside a slippage cap."""
-    order = build_order(Side.BUY, symbol, quantity, type, limit, stop, trail, tif, outside_rth, key, account)
+    order = build_order(Side.BUY, symbol, quantity, type, limit, stop, trail, tif, good_till, outside_rth, key, account)
     intent: NewOrder | Bracket = order
     if protect is not None:
         intent = Bracket(order, _number(protect, "--protect"), None if target is None else _number(target, "--target"))
@@ -97,6 +104,7 @@ def sell(
     stop: StopOption = None,
     trail: TrailOption = None,
     tif: TifOption = TimeInForce.DAY,
+    good_till: GoodTillOption = None,
     outside_rth: OutsideOption = False,
     market: MarketOption = False,
     key: KeyOption = None,
@@ -111,7 +119,9 @@ def sell(
     json_output: JsonOption = False,
 ) -> int:
     """Sell shares that this journal owns. Without --type or --limit: a limit at the touch."""
-    order = build_order(Side.SELL, symbol, quantity, type, limit, stop, trail, tif, outside_rth, key, account)
+    order = build_order(
+        Side.SELL, symbol, quantity, type, limit, stop, trail, tif, good_till, outside_rth, key, account
+    )
     opening = Opening(broker, config, i_understand_live, asked_market(bars, start, seed), fresh)
     return _place(order, _pricing(market, type, limit), opening, json_output)
 
@@ -240,6 +250,7 @@ def build_order(
     stop: str | None,
     trail: str | None,
     tif: TimeInForce,
+    good_till: str | None,
     outside_rth: bool,
     key: str | None,
     account: str | None,
@@ -260,6 +271,7 @@ def build_order(
         trail_amount=None if percent else trailing,
         trail_percent=trailing if percent else None,
         tif=tif,
+        good_till=None if good_till is None else _end_of(good_till),
         outside_rth=outside_rth,
         account=account,
         key=key or new_key(),
@@ -309,22 +321,33 @@ def _number(text: str, name: str) -> Decimal:
         raise InvalidOrder(f"{name} {text!r}", "it is not a number", "write it like 12 or 12.34") from None
 
 
+def _end_of(text: str) -> datetime:
+    """The moment that --good-till names; a day alone means its regular close."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise InvalidOrder(f"--good-till {text!r}", "it is not a time", "write YYYY-MM-DD") from None
+    if moment.tzinfo is not None:
+        return moment.astimezone(UTC)
+    day = MarketCalendar().trading_day(moment.date())
+    if len(text) > 10 or day is None:
+        why = "it carries no zone" if len(text) > 10 else "the market is closed that day"
+        raise InvalidOrder(f"--good-till {text!r}", why, "write a trading day, or 2026-04-15T19:00:00Z")
+    return day.close
+
+
 def _show_orders(orders: list[Order], as_json: bool) -> None:
     if as_json:
         print_json({"orders": [order_json(order) for order in orders]})
         return
     console = make_console()
     for order in orders:
-        intent = order.intent
-        names = (("", intent.limit_price), ("stop ", intent.stop_price))
-        prices = "".join(f" {name}{value}" for name, value in names if value is not None)
         done = f" at {order.average_price:.4f}" if order.average_price is not None else ""
-        console.print(
-            f"[bold]{order.state}[/] {intent.side} {intent.quantity.normalize():f} {order.instrument} {intent.type}"
-            f"{prices} {intent.tif}  filled {order.filled.normalize():f}{done}  key {order.key}"
-            + (f"  {escape(order.reason)}" if order.reason else ""),
-            highlight=False,
+        text = Text.assemble(
+            (order.state, "bold"),
+            f" {order_text(order)}  filled {order.filled.normalize():f}{done}  key {order.key}  {order.reason}",
         )
+        console.print(text)
     if not orders:
         console.print("no orders")
 

@@ -196,6 +196,8 @@ class Run:
             started_with=first.account.net_liquidation,
             latency=self._broker.latency_report(),
             journal=journal,
+            best=self.agent.best,
+            entry_score=self.agent.settings.entry_score,
             stale=as_seen is self._last and self.cycles < self._options.cycles,
         )
 

@@ -13,7 +13,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ..agents.trading.aegs_agent import Action
+from ..agents.trading.aegs_agent import Action, Signal
 from ..brokers.domain.account import AccountSummary, Position
 from ..brokers.domain.order import Fill, Order
 from ..brokers.domain.order_states import OrderState
@@ -45,7 +45,8 @@ LATENCY_STAGES: tuple[tuple[str, str], ...] = (
 @dataclass(frozen=True, slots=True)
 class Summary:
     """Everything a run leaves behind. `started_with` is the net liquidation at its start, None when not told. `stale`:
-    the broker no longer answered, and positions and account are as they were last seen."""
+    the broker no longer answered, and positions and account are as they were last seen. `best` is the highest score of
+    the run, None when nothing could be scored; entries begin at `entry_score`."""
 
     broker: str
     first: datetime
@@ -60,6 +61,8 @@ class Summary:
     latency: Mapping[str, Mapping[str, float]]
     journal: str
     stale: bool = False
+    best: Signal | None = None
+    entry_score: int = 0
 
     @property
     def commissions(self) -> Decimal:
@@ -91,6 +94,13 @@ class Summary:
             "to": _iso(self.last),
             "cycles": self.cycles,
             "stale": self.stale,
+            "best_score": self.best
+            and {
+                "symbol": self.best.symbol,
+                "time": _iso(self.best.time),
+                "points": self.best.score.points,
+                "entry_score": self.entry_score,
+            },
             "orders": [order_json(order) for order in self.orders],
             "fills": [fill_json(fill) for fill in self.fills],
             "positions": [position_json(position) for position in self.positions],
@@ -115,7 +125,13 @@ class Summary:
 
     def show(self, console: Console) -> None:
         """The diary, then the summary tables."""
-        console.print(self._diary())
+        if self.actions:
+            console.print(self._diary())
+        if not self.orders and self.best is not None:
+            console.print(
+                f"No entry: the highest score was {self.best.score.points} ({self.best.symbol}, "
+                f"{self.best.time:%Y-%m-%d}), and entries begin at {self.entry_score}."
+            )
         console.print(self._orders_line())
         if self.stale:
             console.print(
@@ -123,7 +139,9 @@ class Summary:
             )
         if self.positions:
             console.print(position_table(self.positions))
-        console.print(Group(*self._money_lines(), self._latency_table()))
+        console.print(Group(*self._money_lines()))
+        if any(self.latency.get(stage) for stage, _ in LATENCY_STAGES):
+            console.print(self._latency_table())
         console.print(Text(f"journal: {self.journal}", style="dim"))
 
     def _diary(self) -> RenderableType:
@@ -194,6 +212,16 @@ def position_table(positions: Iterable[Position]) -> Table:
             _money(position.unrealized_pnl),
         )
     return table
+
+
+def order_text(order: Order) -> str:
+    """The order in one line: SELL 5 MSFT STP stop 20 GTC."""
+    intent = order.intent
+    prices = (("limit", intent.limit_price), ("stop", intent.stop_price), ("trail", intent.trail_amount))
+    parts = [f"{name} {value.normalize():f}" for name, value in prices if value is not None]
+    parts += [f"trail {intent.trail_percent.normalize():f} %"] if intent.trail_percent is not None else []
+    words = (intent.side, f"{intent.quantity.normalize():f}", order.instrument, intent.type, *parts, intent.tif)
+    return " ".join(map(str, words))
 
 
 def order_json(order: Order) -> dict[str, Any]:

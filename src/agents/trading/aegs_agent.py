@@ -91,6 +91,8 @@ class AegsAgent:
         self.settings = settings or AegsSettings()
         self.actions: list[Action] = []
         self.failures = 0
+        #: The highest score of all scans so far.
+        self.best: Signal | None = None
         self._on_action = on_action
         self._bars: dict[str, dict[datetime, Bar]] = {symbol: {} for symbol in self.symbols}
         self._ready: dict[str, asyncio.Event] = {symbol: asyncio.Event() for symbol in self.symbols}
@@ -150,7 +152,10 @@ class AegsAgent:
                 signals.append(Signal(symbol, now, result, result.indicators.close))
             except BrokerError as error:
                 self._note(Action(now, symbol, "NOT SCORED", str(error)), failed=True)
-        return sorted(signals, key=lambda signal: (-signal.score.points, signal.symbol))
+        signals.sort(key=lambda signal: (-signal.score.points, signal.symbol))
+        if signals and (self.best is None or signals[0].score.points > self.best.score.points):
+            self.best = signals[0]
+        return signals
 
     async def scan_and_execute(self) -> list[Signal]:
         """Enter every symbol whose score reaches `entry_score` and that is not held yet, strongest first."""
