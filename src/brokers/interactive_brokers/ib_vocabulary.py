@@ -199,17 +199,14 @@ def to_order_price(value: float | str | None) -> Decimal | None:
 
 
 def to_market_price(value: float | None) -> float | None:
-    """A price of market data: None for IB's -1, 0 and NaN (fault D06)."""
-    if value is None or is_unset(value) or value <= 0:
-        return None
-    return value
+    """A price of market data: None for IB's -1, 0, NaN, infinity and unset double (fault D06)."""
+    # comparing with NaN is False, so one chained comparison finds every sentinel
+    return value if value is not None and 0 < value < UNSET_DOUBLE else None
 
 
 def to_market_size(value: float | None) -> float | None:
-    """A size of market data; 0 is a size, -1 and NaN are none."""
-    if value is None or is_unset(value) or value < 0:
-        return None
-    return value
+    """A size of market data; 0 is a size, -1, NaN and the unset numbers are none."""
+    return value if value is not None and 0 <= value < UNSET_DOUBLE and value != UNSET_INTEGER else None
 
 
 def to_halted(value: float | None) -> bool | None:

@@ -153,3 +153,10 @@ def test_durations(span, size, said):
 
 def test_ib_time_of_utc():
     assert words.ib_time(datetime(2025, 1, 2, 3, 4, 5, tzinfo=UTC)) == "20250102-03:04:05"
+
+
+@pytest.mark.parametrize("unset", [None, float("nan"), float("inf"), words.UNSET_DOUBLE, -1, -1.0])
+def test_market_data_sentinels_in_every_form(unset):
+    assert words.to_market_price(unset) is None
+    assert words.to_market_size(unset) is None
+    assert words.to_market_size(words.UNSET_INTEGER) is None
