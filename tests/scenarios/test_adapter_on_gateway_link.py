@@ -68,6 +68,30 @@ async def test_the_account_guard_refuses_before_anything_is_asked():
         await world.until(lambda: not world.gateway.door.sessions, "the gateway to see the client leave")
 
 
+async def test_another_account_after_a_reconnect_ends_the_session_for_good():
+    seen = []
+
+    def only_once(accounts):
+        seen.append(accounts)
+        if len(seen) > 1:
+            raise ConfigurationError(f"account {accounts[0]}", "it is another one")
+
+    async with adapter_world(check=only_once) as world:
+        world.arm("reset")
+        await world.until(lambda: world.client.state is LinkState.DOWN, "the session to be given up")
+        assert world.count(LinkEventKind.ALARM) == 1
+        with pytest.raises(NotConnected):
+            await world.adapter.place(buy(limit=140))
+        assert len(seen) == 2
+
+
+async def test_client_zero_asks_for_orders_placed_by_hand():
+    async with adapter_world(settings=replace(QUICK, client_id=0)) as world:
+        world.arm("manual-order", "AAPL", "5")
+        await world.client.market_time()
+        assert (await world.client.positions())[0].quantity == 5
+
+
 @pytest.mark.parametrize("fault", ["reset", "close", "corrupt-length"])
 async def test_a_lost_link_comes_back_on_the_same_client_id(fault):
     async with adapter_world() as world:

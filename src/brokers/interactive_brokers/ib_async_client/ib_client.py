@@ -147,6 +147,9 @@ class IbAsyncClient(NullListener):
 
     def check_session(self) -> None:
         self._check_accounts(self._accounts)
+        if self.client_id == 0:
+            # orders placed by hand get ids of this client, so that they can be changed and cancelled
+            self._api.client.reqAutoOpenOrders(True)
 
     def startup_queries(self) -> dict[str, Callable[[], Awaitable[Any]]]:
         return {

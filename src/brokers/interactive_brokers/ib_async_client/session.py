@@ -275,6 +275,13 @@ class Session:
                 if failures in (3, 10) or error.kind in ("version", "account"):
                     self.tell(LinkEventKind.ALARM, f"attempt {failures} to reconnect: {error}")
                 continue
+            except BrokerError as error:
+                # the session is there and was refused (another account): trying again would not change that
+                self._wanted = False
+                self._api.client.disconnect()
+                self.state = LinkState.DOWN
+                self.tell(LinkEventKind.ALARM, f"the new session was refused: {error}")
+                return
             break
         if not self._wanted:
             return
