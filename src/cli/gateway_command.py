@@ -60,7 +60,13 @@ def gateway(
         float, typer.Option("--speed", help="Market seconds per real second; 0: as fast as clients read.")
     ] = 1.0,
     clock: Annotated[ClockMode, typer.Option("--clock", help="Replay, or the wall's time.")] = ClockMode.REPLAY,
-    control: Annotated[str, typer.Option("--control", help="stdio: market time moves by JSON lines only.")] = "",
+    control: Annotated[
+        str,
+        typer.Option(
+            "--control",
+            help="stdio: market time moves by JSON lines only; end: it runs by itself. Both end with the input.",
+        ),
+    ] = "",
     ready_file: Annotated[
         Path | None, typer.Option("--ready-file", help="Gets one JSON object once the doors listen.")
     ] = None,
@@ -85,6 +91,8 @@ def gateway(
     if fault and "list" in fault:
         _list_faults(json_output)
         return 0
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _leave)
     general = load_settings(config, environment=Environment.SIMULATION, host="127.0.0.1", port=None)
     setup_logging(general)
     chosen = GatewaySettings(
@@ -110,7 +118,7 @@ def gateway(
     )
     commissions = PriceList(Plan(general.commission_plan))
     if control or ready_file is not None or state is not None:
-        run_async(_serve(chosen, commissions))
+        run_async(_serve(chosen, commissions, control=bool(control)))
     else:
         _serve_account(chosen, commissions, general)
     return 0
@@ -148,21 +156,25 @@ def _serve_account(chosen: GatewaySettings, commissions: PriceList, general: Set
         run_async(_serve(kept, commissions))
 
 
-async def _serve(settings: GatewaySettings, commissions: PriceList) -> None:
+async def _serve(settings: GatewaySettings, commissions: PriceList, *, control: bool = False) -> None:
     async with Gateway(settings, commissions=commissions) as running:
         _stop_on_signals(running)
         log.info("the TWS door listens on %s:%d", running.server.host, running.tws_port)
-        if settings.clock is ClockMode.CONTROL:
-            driver = asyncio.create_task(obey_all(running, _lines(), _reply))
-            await running.run()
-            driver.cancel()
-        else:
+        driver = asyncio.create_task(obey_all(running, _lines(), _reply)) if control else None
+        if settings.clock is not ClockMode.CONTROL:
             print(
                 f"paper gateway: TWS API on {running.server.host}:{running.tws_port}, "
                 f"account {', '.join(running.exchange.accounts)}, market time {running.now:%Y-%m-%d %H:%M} UTC",
                 file=sys.stderr,
             )
-            await running.run()
+        await running.run()
+        if driver is not None:
+            driver.cancel()
+
+
+def _leave(number: int, frame: object) -> None:
+    """Asked to end before it listens: nothing has to be tidied up."""
+    raise SystemExit(0)
 
 
 def _reply(text: str) -> None:
@@ -215,9 +227,9 @@ def _list_faults(as_json: bool) -> None:
 
 
 def _clock(clock: ClockMode, control: str) -> ClockMode:
-    if control not in ("", "stdio"):
-        raise ConfigurationError(f"--control {control}", "there is only stdio", "write --control stdio")
-    return ClockMode.CONTROL if control else clock
+    if control not in ("", "stdio", "end"):
+        raise ConfigurationError(f"--control {control}", "there is no such control", "write --control stdio or end")
+    return ClockMode.CONTROL if control == "stdio" else clock
 
 
 def _networks(allow: Sequence[str], general: Settings) -> tuple[str, ...]:

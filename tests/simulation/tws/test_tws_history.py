@@ -196,7 +196,7 @@ async def test_real_time_bars_stop_when_cancelled_and_refuse_nonsense() -> None:
     async with running(source=moving()) as gateway, joined(gateway) as client:
         client.send(real_time())
         client.send(real_time())
-        await client.error(322)
+        await client.error(102)
         client.send(r.CancelRealTimeBars(reqId=6))
         assert await collect(gateway, client, gateway.now + timedelta(minutes=1)) == []
         client.send(r.CancelRealTimeBars(reqId=6))

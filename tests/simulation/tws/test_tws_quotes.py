@@ -80,7 +80,7 @@ async def test_a_cancelled_line_is_silent_and_its_number_free() -> None:
     async with running() as gateway, joined(gateway) as client:
         client.send(watch(9))
         client.send(watch(9))
-        assert (await client.error(322))["reqId"] == 9
+        assert (await client.error(102))["reqId"] == 9
         client.send(r.CancelMktData(reqId=9))
         assert await after(gateway, client, 120) == []
         client.send(watch(9, MSFT))
@@ -270,7 +270,7 @@ async def test_depth_limits() -> None:
         client.send(depth(2))
         assert (await client.error(309))["reqId"] == 2
         client.send(depth(1))
-        await client.error(322)
+        await client.error(102)
         client.send(depth(3, 0))
         await client.error(321)
         client.send(r.CancelMktDepth(reqId=1, isSmartDepth=True))

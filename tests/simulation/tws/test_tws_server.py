@@ -6,6 +6,7 @@ import asyncio
 import os
 import socket
 import struct
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
@@ -174,8 +175,17 @@ async def test_a_client_that_asked_to_be_paced_is_never_struck() -> None:
         await client.close()
 
 
+def stop_reading(gateway: Gateway, client: RawClient, client_id: int) -> None:
+    """The client's socket fills up, and soon: both buffers are small."""
+    client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+    ends = [one.transport for one in gateway.server.connections if one.session and one.session.client_id == client_id]
+    for transport in (client.writer.transport, *ends):
+        for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, option, 8192)
+
+
 #: More quotes than the small socket buffers of the test hold.
-FLOOD = 60_000
+FLOOD = 25_000
 
 
 async def test_a_reader_that_stops_reading_gets_its_orders_and_the_newest_quotes() -> None:
@@ -184,10 +194,7 @@ async def test_a_reader_that_stops_reading_gets_its_orders_and_the_newest_quotes
         client.send(r.ReqMktData(reqId=9, contract=AAPL, genericTickList="", snapshot=False, regulatorySnapshot=False))
         await client.until("tickGeneric", tickType=49)
         session = gateway.door.sessions[1]
-        client.writer.transport.pause_reading()  # type: ignore[attr-defined]
-        for transport in (client.writer.transport, next(iter(gateway.server.connections)).transport):
-            for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
-                transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, option, 8192)
+        stop_reading(gateway, client, 1)
         for n in range(FLOOD):
             session.quote((9, 1), pack(["1", "6", "9", "1", f"{n}.5", "100", "1"]))
             if n % 1000 == 0:
@@ -203,6 +210,25 @@ async def test_a_reader_that_stops_reading_gets_its_orders_and_the_newest_quotes
         assert last["tickType"] == 1
         assert session.outbox.conflated > FLOOD // 4
         await client.close()
+
+
+async def test_market_time_waits_once_for_a_client_that_does_not_read_and_then_goes_on() -> None:
+    async with running(stall_seconds=0.2) as gateway, joined(gateway, 1) as good:
+        bad = await RawClient.join(gateway.tws_port, 2)
+        stop_reading(gateway, bad, 2)
+        session = gateway.door.sessions[2]
+        for number in range(15_000):
+            session.quote((1, number), pack(["1", "6", "9", "1", f"{number}.5", "100", "1"]))
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        answer = await gateway.advance_to(gateway.now + timedelta(minutes=30))
+        assert answer["stalled"] == [2]
+        assert loop.time() - began >= 0.2
+        assert await good.quiet() == []
+        bad.writer.transport.resume_reading()  # type: ignore[attr-defined]
+        await bad.quiet()
+        assert (await gateway.advance_to(gateway.now + timedelta(minutes=1)))["stalled"] == []
+        await bad.close()
 
 
 #: What a hostile or broken peer may send: at the handshake, instead of a frame, inside one.

@@ -52,6 +52,8 @@ class Connection(asyncio.Protocol):
         self._throttle: asyncio.TimerHandle | None = None
         self.link: Link | None = None
         self.session: Session | None = None
+        #: It has not read for so long that market time no longer waits for it.
+        self.stalled = False
 
     # asyncio.Protocol
 
@@ -268,13 +270,23 @@ class TwsServer:
         """What requests and fills have planned for this very moment."""
         self._timers.run_until(self.door.now)
 
+    def _unread(self) -> list[Connection]:
+        """Connections with bytes that their client has not taken yet, without those that are given up on."""
+        unread = []
+        for connection in self.connections:
+            if connection.session is None or connection.link is None:
+                continue
+            if connection.link.idle:
+                connection.stalled = False
+            elif not connection.stalled:
+                unread.append(connection)
+        return unread
+
     @property
-    def is_drained(self) -> bool:
-        return all(
-            connection.link is None or connection.link.idle
-            for connection in self.connections
-            if connection.session is not None
-        )
+    def stalled_clients(self) -> list[int]:
+        """Client ids that market time no longer waits for."""
+        self._unread()
+        return [one.session.client_id for one in self.connections if one.stalled and one.session is not None]
 
     @property
     def is_congested(self) -> bool:
@@ -282,12 +294,15 @@ class TwsServer:
         return any(session.outbox.paused for session in self.door.sessions.values())
 
     async def drained(self, seconds: float) -> bool:
-        """Waits until every client's bytes are with the operating system; False when `seconds` were not enough."""
+        """Waits until every client's bytes are with the operating system; False when `seconds` were not enough.
+
+        A client that did not read for that long is not waited for again until it has caught up.
+        """
         self.door.flush()
-        if self.is_drained:
-            await asyncio.sleep(0)
-            return True
+        await asyncio.sleep(0)
         deadline = self.loop.time() + seconds
-        while not self.is_drained and self.loop.time() < deadline:
+        while self._unread() and self.loop.time() < deadline:
             await asyncio.sleep(0.001)
-        return self.is_drained
+        for connection in self._unread():
+            connection.stalled = True
+        return not self.stalled_clients

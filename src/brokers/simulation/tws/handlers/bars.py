@@ -54,7 +54,7 @@ def historical_data(session: Session, request: r.ReqHistoricalData) -> None:
     end = parse_end(request.endDateTime, door.now, details)
     _pace(session, request, details, size)
     if session.subscription("bars", request.reqId) is not None:
-        raise Refusal(322, "Error processing request.-'bP' : cause - Duplicate ticker ID for API request")
+        raise Refusal(102, "Duplicate ticker ID.")
     con_id = details.instrument.con_id or 0
     span = parse_span(door.source, con_id, number, unit, end, intraday=size.is_intraday, regular_hours=request.useRTH)
     bars = _bars(session, con_id, size, source, span, request)
@@ -343,7 +343,7 @@ def real_time_bars(session: Session, request: r.ReqRealTimeBars) -> None:
     if source not in REAL_TIME_SOURCES:
         raise Refusal(420, f"Invalid Real-time Query:Real-time bars of {request.whatToShow} are not available")
     if session.subscription("realTimeBars", request.reqId) is not None:
-        raise Refusal(322, "Error processing request.-'bz' : cause - Duplicate ticker ID for API request")
+        raise Refusal(102, "Duplicate ticker ID.")
     bars = RealTimeBars(session, request, details, source)
     session.subscribe("realTimeBars", request.reqId, bars, Refusal(102, "Duplicate ticker ID."))
 

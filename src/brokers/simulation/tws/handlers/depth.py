@@ -106,7 +106,7 @@ def market_depth(session: Session, request: r.ReqMktDepth) -> None:
     if request.numRows < 1:
         raise Refusal(321, "Error validating request.-'bF' : cause - The number of rows must be above zero")
     if session.subscription("depth", request.reqId) is not None:
-        raise Refusal(322, "Error processing request.-'bF' : cause - Duplicate ticker ID for API request")
+        raise Refusal(102, "Duplicate ticker ID.")
     if session.count("depth") >= door.settings.depth_lines:
         raise Refusal(309, f"Max number ({door.settings.depth_lines}) of market depth requests has been reached")
     book = DepthBook(session, request, details)

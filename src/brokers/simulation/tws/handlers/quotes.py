@@ -37,7 +37,7 @@ def market_data(session: Session, request: r.ReqMktData) -> None:
             "generic ticks",
         )
     if session.subscription("quotes", request.reqId) is not None:
-        raise Refusal(322, "Error processing request.-'bX' : cause - Duplicate ticker ID for API request")
+        raise Refusal(102, "Duplicate ticker ID.")
     if session.count("quotes") >= door.settings.market_data_lines:
         raise Refusal(101, "Max number of tickers has been reached.")
     delayed = check_permission(session, details, request.reqId)

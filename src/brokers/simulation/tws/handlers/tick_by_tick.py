@@ -74,7 +74,7 @@ def tick_by_tick(session: Session, request: r.ReqTickByTickData) -> None:
     if session.count("tickByTick") >= door.settings.tick_by_tick_lines:
         raise Refusal(10190, "Max number of tick-by-tick requests has been reached")
     if session.subscription("tickByTick", request.reqId) is not None:
-        raise Refusal(322, "Error processing request.-'cu' : cause - Duplicate ticker ID for API request")
+        raise Refusal(102, "Duplicate ticker ID.")
     if request.numberOfTicks > 0:
         _earlier(session, request, details)
     stream = TickStream(session, request, details)
