@@ -29,7 +29,8 @@ from typing import Any
 
 from moondev_ibkr.brokers.calendar import MarketCalendar
 from moondev_ibkr.brokers.domain.clock import MarketClock
-from moondev_ibkr.brokers.domain.order import Bracket, NewOrder, OrderChange
+from moondev_ibkr.brokers.domain.order import Bracket, NewOrder, OrderChange, leg_key
+from moondev_ibkr.brokers.domain.order_states import OrderState
 from moondev_ibkr.brokers.errors import ConnectFailed
 from moondev_ibkr.brokers.interactive_brokers.ib_adapter import IBAdapter
 from moondev_ibkr.brokers.interactive_brokers.ib_async_client import IbAsyncClient
@@ -52,6 +53,9 @@ LEGS = {"": "entry", "-1": "stop", "-2": "target", "-3": "replacement", "-rest":
 SETTINGS = OrderSettings(quiet_time=0.1, retry_delay=0.05, protect_delay=0.05, protect_within=0.3, cancel_deadline=1.0)
 #: As in the shared world, with time for a machine that is busy.
 PATIENT = replace(QUICK, handshake_deadline=10, section_deadline=10, idle_before_probe=30, probe_deadline=10)
+IN_DOUBT = frozenset({OrderState.INTENT, OrderState.SENT, OrderState.UNKNOWN, OrderState.PENDING_CANCEL})
+#: What earlier stories left in the account stays there.
+PLENTY = Decimal(10**10)
 
 
 class Knife:
@@ -104,7 +108,10 @@ class CutJournal(Journal):
 
 def _cut(name: str) -> Callable[..., Any]:
     def method(self: CutJournal, *args: Any, **options: Any) -> Any:
-        labels = labels_of(args[0], self._knife.leg_of) if name == "write" else [name]
+        labels = [] if name == "write" else [name]
+        observed = args[0] if name == "write" else options.get("observed")
+        if observed is not None:
+            labels += labels_of(observed, self._knife.leg_of)
         return self.cut(labels, lambda: getattr(Journal, name)(self, *args, **options))
 
     return method
@@ -200,8 +207,9 @@ def make_adapter(port: int, journal: str, client_id: int, knife: Knife | None = 
         client, book = IbAsyncClient(settings, clock=clock), Journal(journal, now=clock.now)
     else:
         client, book = CutClient(knife, settings, clock=clock), CutJournal(journal, knife, now=clock.now)
+    policy = replace(WIDE, max_position_value=PLENTY, max_exposure=PLENTY)
     data = DataPolicy(quote_deadline=5.0, freshen_deadline=2.0)
-    return IBAdapter(client, journal=book, policy=WIDE, clock=clock, data=data, orders=SETTINGS)
+    return IBAdapter(client, journal=book, policy=policy, clock=clock, data=data, orders=SETTINGS)
 
 
 # Stories
@@ -300,12 +308,21 @@ async def tell(job: dict[str, Any]) -> dict[str, Any]:
         knife.live = True
         await STORIES[story](adapter, asked)
     else:
-        await until(lambda: not any(order.state == "UNKNOWN" for order in adapter.orders()), "the recovery")
+        await until(lambda: is_recovered(adapter, job["key"]), "the recovery")
     adapter.manager._desk.life.writer.flush()
     knife.live = False
     await adapter.disconnect()
     adapter.journal.close()
     return {"steps": list(knife.steps)}
+
+
+def is_recovered(adapter: IBAdapter, key: str) -> bool:
+    """Nothing is in doubt, and a bracket's entry is over or has its stop."""
+    own = {order.key: order for order in adapter.orders() if not order.foreign}
+    if any(order.state in IN_DOUBT for order in own.values()):
+        return False
+    stop = own.get(leg_key(key, 1))
+    return stop is None or own[key].is_terminal or stop.state is OrderState.PRE_SUBMITTED
 
 
 async def connect(adapter: IBAdapter) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import sys
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
@@ -13,15 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from ib_async import IB
-from moondev_ibkr.brokers.domain.order import leg_key
 from moondev_ibkr.brokers.domain.order_states import OrderState
 from moondev_ibkr.brokers.interactive_brokers.ib_adapter import IBAdapter
 from moondev_ibkr.cli.gateway_process import GatewayProcess
 
-from .kill_driver import ROOT, connect, make_adapter, until
+from .kill_driver import IN_DOUBT, ROOT, connect, make_adapter, until
 
 CLIENT_ID, WITNESS_ID = 7, 99
-IN_DOUBT = (OrderState.INTENT, OrderState.SENT, OrderState.UNKNOWN, OrderState.PENDING_CANCEL)
 
 
 @dataclass
@@ -48,6 +47,7 @@ class Witness:
 
     def __init__(self) -> None:
         self._ib = IB()
+        logging.getLogger("ib_async").setLevel(logging.CRITICAL)
 
     async def connect(self, port: int) -> None:
         await self._ib.connectAsync("127.0.0.1", port, clientId=WITNESS_ID, timeout=10)
@@ -217,7 +217,3 @@ def unprotected(root: str, truth: dict[str, Truth]) -> str | None:
     if held < 0:
         return f"the exits of {root} sold {-held} more than was bought"
     return None
-
-
-def exit_keys(root: str) -> tuple[str, ...]:
-    return tuple(leg_key(root, number) for number in (1, 2, 3))
