@@ -163,9 +163,14 @@ class _Table:
         return self.days[index] if index >= 0 else None
 
 
-@lru_cache(maxsize=256)
 def _load_year(name: str, year: int) -> tuple[TradingDay, ...]:
-    """One year's trading days from the library, which takes a second to import and is therefore imported late."""
+    """One year's trading days."""
+    return _load_decade(name, year - year % 10)[year]
+
+
+@lru_cache(maxsize=64)
+def _load_decade(name: str, first: int) -> dict[int, tuple[TradingDay, ...]]:
+    """Ten years from the library, for which a single one takes it as long. Its import takes a second, hence so late."""
     import pandas_market_calendars
 
     exchange = EXCHANGES[name]
@@ -174,7 +179,13 @@ def _load_year(name: str, year: int) -> tuple[TradingDay, ...]:
     with warnings.catch_warnings():
         # The library's own quarrel with pandas, which its caller can do nothing about.
         warnings.simplefilter("ignore")
-        frame: pd.DataFrame = calendar.schedule(f"{year}-01-01", f"{year}-12-31", **extended)
+        frame: pd.DataFrame = calendar.schedule(f"{first}-01-01", f"{first + 9}-12-31", **extended)
+    index = cast("pd.DatetimeIndex", frame.index)
+    return {year: _days(frame[index.year == year], exchange) for year in range(first, first + 10)}
+
+
+def _days(frame: pd.DataFrame, exchange: Exchange) -> tuple[TradingDay, ...]:
+    """The rows of one year, whose usual close tells which days end early."""
     opens, closes = _column(frame, "market_open"), _column(frame, "market_close")
     pres = _column(frame, "pre") if exchange.extended else opens
     posts = _column(frame, "post") if exchange.extended else closes
