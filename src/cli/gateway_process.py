@@ -61,15 +61,14 @@ async def running_gateway(ready_file: Path) -> Ready | None:
 
 
 class GatewayProcess:
-    """A child gateway. When `driven`, its market time moves only when told, and closing its input ends it; else its
-    time runs by itself and SIGTERM ends it.
+    """A child gateway that ends with its input, so that it never outlives us. When `driven`, its market time moves
+    only when told; else by itself.
 
     Use as ``async with GatewayProcess(arguments, folder) as gateway:``; `folder` holds ready-file and log.
     """
 
     def __init__(self, arguments: Sequence[str], folder: Path, *, driven: bool = True) -> None:
-        self._arguments = [*(("--control", "stdio") if driven else ()), *arguments]
-        self._driven = driven
+        self._arguments = ["--control", "stdio" if driven else "end", *arguments]
         self._ready_file = folder / f"gateway-{os.getpid()}.json"
         self.log_file = folder / "gateway.log"
         self._process: asyncio.subprocess.Process | None = None
@@ -173,9 +172,6 @@ class GatewayProcess:
             return
         if process.stdin is not None:
             process.stdin.close()
-        if not self._driven:
-            with contextlib.suppress(ProcessLookupError):
-                process.terminate()
         try:
             await asyncio.wait_for(process.wait(), END_DEADLINE)
         except TimeoutError:
