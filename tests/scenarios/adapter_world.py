@@ -26,16 +26,16 @@ from moondev_ibkr.brokers.simulation.tws.settings import TwsSettings as DoorSett
 
 ACCOUNT = "DU0000001"
 
-#: Deadlines shrunk tenfold and more, so that stories about silence are short.
+#: Waits shrunk tenfold and more. Deadlines stay wide: the gateway shares the loop, and a machine may be slow. A story
+#: about silence shrinks the one deadline that it is about.
 QUICK = TwsSettings(
     client_id=7,
-    handshake_deadline=0.5,
-    section_deadline=0.4,
+    handshake_deadline=5.0,
+    section_deadline=5.0,
     section_retry=0.1,
-    request_deadline=2.0,
-    history_deadline=2.0,
-    idle_before_probe=0.3,
-    probe_deadline=0.2,
+    request_deadline=5.0,
+    history_deadline=5.0,
+    idle_before_probe=60.0,
     watch_every=0.05,
     first_wait=0.02,
     longest_wait=0.1,
@@ -68,7 +68,7 @@ class AdapterWorld:
             policy=policy,
             clock=self.clock,
             data=DataPolicy(quote_deadline=1.0, freshen_deadline=0.5),
-            orders=OrderSettings(quiet_time=0.2, retry_delay=0.05),
+            orders=OrderSettings(quiet_time=0.2, retry_delay=0.05, sync_deadline=1.0),
         )
         self.events: list[object] = []
         self.client.add_link_listener(self.events.append)

@@ -38,7 +38,7 @@ async def test_nothing_listens():
 
 
 async def test_c08_a_gateway_that_accepts_and_says_nothing_ends_with_the_deadline():
-    async with adapter_world(connect=False) as world:
+    async with adapter_world(connect=False, settings=replace(QUICK, handshake_deadline=0.5)) as world:
         world.arm("no-handshake")
         with pytest.raises(ConnectFailed) as failed:
             await world.adapter.connect()
@@ -135,10 +135,10 @@ async def test_c06_the_port_moves_and_the_client_follows():
 
 
 async def test_c10_a_half_open_link_is_noticed_while_idle():
-    async with adapter_world() as world:
+    async with adapter_world(settings=replace(QUICK, idle_before_probe=0.3, probe_deadline=0.5)) as world:
         world.arm("half-open")
         await world.until(lambda: world.count(LinkEventKind.LOST), "the half-open link to be noticed")
-        assert world.client._session.failed_probes == 1
+        assert world.client._session.failed_probes >= 1
         world.release("half-open")
         await world.until_restored()
         assert world.client.is_healthy
@@ -150,7 +150,7 @@ async def test_c10_the_shipped_deadlines_keep_the_promise_of_ten_seconds():
 
 
 async def test_c10_no_order_leaves_on_a_link_that_fails_its_probe():
-    async with adapter_world(settings=replace(QUICK, idle_before_probe=60, silent_before_order=0.0)) as world:
+    async with adapter_world(settings=replace(QUICK, silent_before_order=0.0)) as world:
         await world.adapter.quote("AAPL")
         world.arm("half-open")
         with pytest.raises(NotConnected):
@@ -162,7 +162,7 @@ async def test_c10_no_order_leaves_on_a_link_that_fails_its_probe():
 
 
 async def test_c09_a_missing_end_marker_blocks_trading_until_it_is_known():
-    async with adapter_world(connect=False) as world:
+    async with adapter_world(connect=False, settings=replace(QUICK, section_deadline=0.5)) as world:
         world.arm("mute", "execDetailsEnd")
         await world.client.connect()
         unknown = [section.name for section in world.client.sections if not section.known]
