@@ -61,14 +61,18 @@ _LINE = "{:<58} {:>12} {:>12} {:>9} {:>15}  {:<16} {}"
 
 def print_table(rows: Sequence[Row], facts: dict[str, Any]) -> None:
     """Ratios are ours / raw, the median over the rounds, then the worst and best round."""
-    print(_LINE.format("what", "raw ib_async", "this package", "ours/raw", "worst..best", "aim", "reached"))
+    print(
+        _LINE.format("what", "raw ib_async", "this package", "ours/raw", "worst..best", "aim", "reached") + " besides"
+    )
     for row in rows:
         ratio = "" if row.ratio is None else f"{row.ratio:.3g}x"
         spread = "" if row.worst is None or row.best is None else f"{row.worst:.3g}..{row.best:.3g}"
         raw = "-" if row.raw is None else _figure(row.raw)
         met = {None: "", True: "yes", False: "NO"}[row.met]
         aim = row.aim.text if row.aim else ""
-        print(_LINE.format(f"{row.name} ({row.unit})", raw, _figure(row.ours), ratio, spread, aim, met).rstrip())
+        line = _LINE.format(f"{row.name} ({row.unit})", raw, _figure(row.ours), ratio, spread, aim, met)
+        more = ", ".join(f"{name} {_figure(value)}" for name, value in row.extra.items())
+        print(f"{line:<130}{more}".rstrip())
     print(f"{facts['cpus']} CPUs, load {facts['load']}, Python {facts['python']}, {facts['system']}")
 
 

@@ -69,7 +69,12 @@ class BenchGateway:
         whole, rest = divmod(messages, len(cycle))
         last = pack(("1", "6", str(lines[0]), "1", f"{LAST:.1f}", SIZE, "0"))
         self._rendered[client] = b"".join(cycle) * whole + b"".join(cycle[:rest]) + last
-        return {"bytes_per_message": len(cycle[0]), "equal": len({len(row) for row in cycle}) == 1, "lines": len(lines)}
+        return {
+            "bytes_per_message": len(cycle[0]),
+            "equal": len({len(row) for row in cycle}) == 1,
+            "lines": len(lines),
+            "total": len(self._rendered[client]),
+        }
 
     async def _fills(self, client: int, order_id: int, count: int) -> dict[str, Any]:
         session = self._session(client)

@@ -20,7 +20,7 @@ from moondev_ibkr.config.settings import Settings
 from .market import contract_number
 from .servers import GatewayServer
 
-RAW_CLIENT, OUR_CLIENT = 1, 2
+RAW_CLIENT, OUR_CLIENT, BARE_CLIENT = 1, 2, 3
 #: Every risk rule runs; what would stop a benchmark that trades one symbol all the time is raised.
 RISK = {
     "max_orders_per_minute": 1_000_000,

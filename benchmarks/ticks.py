@@ -5,6 +5,9 @@ transport is told to take exactly one burst of bytes at a time (`max_size`, the 
 1 is one message per read and turn of the event loop. A rate is messages over the time from the command to the moment
 the subscriber saw the last one. Raw's subscriber is a handler of `pendingTickersEvent`; ours is `async for quote in
 broker.stream(symbols)`, and beside it a listener of `add_market_listener`, which reads lines without making quotes.
+
+"Reading alone" is an asyncio protocol that counts bytes and decodes nothing: what event loop and socket leave to any
+client. `net_ratio` of a row is the ratio of the time per tick beyond that.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable
+from contextlib import AsyncExitStack
 from typing import Any
 
 from ib_async import IB
@@ -21,10 +25,11 @@ from .market import LAST, symbol_names
 from .options import Options
 from .rows import Aim, Row, faster
 from .servers import GatewayServer
-from .sides import OUR_CLIENT, RAW_CLIENT, our_side, raw_side, stock
+from .sides import BARE_CLIENT, OUR_CLIENT, RAW_CLIENT, our_side, raw_side, stock
+from .statistics import median
 
 #: Burst -> messages a measurement.
-BURSTS = {1: 20_000, 10: 40_000, 100: 100_000, 10_000: 200_000}
+BURSTS = {1: 40_000, 10: 80_000, 100: 200_000, 10_000: 200_000}
 AIMS = {
     1: Aim("ratio", ">=", 1.3, ">= 1.3x"),
     10: None,
@@ -39,11 +44,9 @@ class Finish:
 
     def __init__(self) -> None:
         self._seen = asyncio.Event()
-        self.reads = 0
 
     def arm(self) -> None:
         self._seen.clear()
-        self.reads = 0
 
     def saw_last(self) -> None:
         self._seen.set()
@@ -88,18 +91,35 @@ class LineListener:
     def on_depth(self, depth: object) -> None: ...
 
 
+class ByteCounter(asyncio.Protocol):
+    """Takes bytes and does nothing with them; done after `total`."""
+
+    def __init__(self, total: int, finish: Finish) -> None:
+        self._left, self._finish = total, finish
+
+    def data_received(self, data: bytes) -> None:
+        self._left -= len(data)
+        if self._left <= 0:
+            self._finish.saw_last()
+
+
 class Flood:
     """One side with its lines open and its subscriber listening."""
 
     def __init__(self, server: GatewayServer, client: int, transport: Any, finish: Finish) -> None:
         self._server, self._client, self._transport, self._finish = server, client, transport, finish
         self._bytes = 0
+        self.total = 0
 
     async def render(self, messages: int, lines: int) -> None:
         answer = await self._server.tell("render", client=self._client, messages=messages)
         if not answer["equal"] or answer["lines"] != lines:
             raise RuntimeError(f"the flood is not what was ordered: {answer}")
-        self._bytes = answer["bytes_per_message"]
+        self._bytes, self.total = answer["bytes_per_message"], answer["total"]
+
+    def count_only(self) -> None:
+        """Read the next flood's bytes without decoding; this side can do nothing else afterwards."""
+        self._transport.set_protocol(ByteCounter(self.total, self._finish))
 
     async def rate(self, burst: int, messages: int) -> float:
         """Messages a second until the subscriber saw the last one."""
@@ -113,13 +133,13 @@ class Flood:
         return rate
 
 
-async def open_raw(server: GatewayServer, ib: IB, symbols: list[str]) -> Flood:
+async def open_raw(server: GatewayServer, ib: IB, symbols: list[str], client: int = RAW_CLIENT) -> Flood:
     finish = Finish()
     ib.pendingTickersEvent += raw_subscriber(finish, {})
     tickers = [ib.reqMktData(stock(symbol)) for symbol in symbols]
     while any(ticker.bid != ticker.bid for ticker in tickers):
         await asyncio.sleep(0.05)
-    return Flood(server, RAW_CLIENT, ib.client.conn.transport, finish)
+    return Flood(server, client, ib.client.conn.transport, finish)
 
 
 async def all_quoted(adapter: IBAdapter, symbols: list[str]) -> None:
@@ -135,19 +155,27 @@ def our_transport(adapter: IBAdapter) -> Any:
 async def run(options: Options) -> list[Row]:
     symbols = symbol_names(options.amount(100, 4))
     bursts = {burst: options.amount(count, 200) for burst, count in BURSTS.items()}
-    async with GatewayServer(symbols=len(symbols)) as server:
-        stream = await _compare(server, symbols, bursts, options.rounds, "ultra_low_latency", as_stream=True)
-        slim = await _compare(server, symbols, bursts, options.rounds, "ultra_low_latency", as_stream=False)
-        calm = await _compare(server, symbols, bursts, options.rounds, "balanced", as_stream=True)
+    plans: tuple[tuple[str, str, bool, dict[int, Aim | None]], ...] = (
+        ("stream, every change", "ultra_low_latency", True, AIMS),
+        ("stream, default profile", "balanced", True, dict.fromkeys(bursts)),
+        ("line listener", "ultra_low_latency", False, dict.fromkeys(bursts, SLIM)),
+    )
     rows = []
-    for title, rates, aims in (
-        ("stream, every change", stream, AIMS),
-        ("stream, default profile", calm, dict.fromkeys(bursts)),
-        ("line listener", slim, dict.fromkeys(bursts, SLIM)),
-    ):
-        for burst, (raw, ours) in rates.items():
-            rows.append(faster("ticks", f"bursts of {burst}, {title}", "ticks/s", raw, ours, aims[burst]))
+    async with GatewayServer(symbols=len(symbols)) as server:
+        for title, profile, as_stream, aims in plans:
+            rates = await _compare(server, symbols, bursts, options.rounds, profile, as_stream=as_stream)
+            for burst, (raw, ours, bare) in rates.items():
+                alone = _beyond_reading(median(raw), median(ours), median(bare))
+                rows.append(faster("ticks", f"bursts of {burst}, {title}", "ticks/s", raw, ours, aims[burst], **alone))
     return rows
+
+
+def _beyond_reading(raw: float, ours: float, bare: float) -> dict[str, float]:
+    """`net_ratio` is left out where a busy machine made a client faster than reading alone."""
+    extra = {"reading_alone": bare}
+    if raw < bare and ours < bare:
+        extra["net_ratio"] = (1 / raw - 1 / bare) / (1 / ours - 1 / bare)
+    return extra
 
 
 async def _compare(
@@ -158,27 +186,33 @@ async def _compare(
     profile: str,
     *,
     as_stream: bool,
-) -> dict[int, tuple[list[float], list[float]]]:
-    """Rates by burst: raw's and ours, one pair a round."""
-    rates: dict[int, tuple[list[float], list[float]]] = {burst: ([], []) for burst in bursts}
-    async with raw_side(server) as ib, our_side(server, profile=profile) as adapter:
-        raw = await open_raw(server, ib, symbols)
+) -> dict[int, tuple[list[float], list[float], list[float]]]:
+    """Rates by burst: raw's, ours and reading alone, one of each a round."""
+    rates: dict[int, tuple[list[float], list[float], list[float]]] = {burst: ([], [], []) for burst in bursts}
+    async with AsyncExitStack() as stack:
+        raw = await open_raw(server, await stack.enter_async_context(raw_side(server)), symbols)
+        bare_ib = await stack.enter_async_context(raw_side(server, BARE_CLIENT))
+        bare = await open_raw(server, bare_ib, symbols, BARE_CLIENT)
+        adapter = await stack.enter_async_context(our_side(server, profile=profile))
         await all_quoted(adapter, symbols)
         finish = Finish()
-        consumer = None
         if as_stream:
-            consumer = asyncio.ensure_future(stream_subscriber(adapter, symbols, finish, {}))
+            consumer = asyncio.create_task(stream_subscriber(adapter, symbols, finish, {}))
+            stack.push_async_callback(asyncio.wait, [consumer])
+            stack.callback(consumer.cancel)
         else:
             adapter.transport.add_market_listener(LineListener(finish, {}))
-        ours = Flood(server, OUR_CLIENT, our_transport(adapter), finish)
+        sides = (raw, Flood(server, OUR_CLIENT, our_transport(adapter), finish), bare)
         for burst, messages in bursts.items():
-            for side in (raw, ours):
+            for side in sides:
                 await side.render(messages, len(symbols))
+                if side is bare:
+                    side.count_only()
                 await side.rate(burst, messages)
             for number in range(rounds):
-                for place in (0, 1) if number % 2 == 0 else (1, 0):
-                    rates[burst][place].append(await (raw, ours)[place].rate(burst, messages))
-        if consumer is not None:
-            consumer.cancel()
-            await asyncio.gather(consumer, return_exceptions=True)
+                turn = number % len(sides)
+                for place in (0, 1, 2)[turn:] + (0, 1, 2)[:turn]:
+                    if sides[place] is bare:
+                        bare.count_only()
+                    rates[burst][place].append(await sides[place].rate(burst, messages))
     return rates
