@@ -19,10 +19,6 @@ class Profile:
 
     #: Quotes of one symbol closer together than this reach a subscriber as one; 0 passes every change (ib_stream).
     conflation_ms: int
-    #: How long events are gathered before a batch is handed over; 0 hands over at once (ib_stream).
-    batch_ms: int
-    #: Most events of one batch (ib_stream).
-    batch_size: int
     #: Events kept for a slow subscriber before quotes are dropped and counted; orders never are (ib_stream).
     buffer_size: int
     #: Install uvloop where it is there (cli, sync).
@@ -32,8 +28,8 @@ class Profile:
 
 
 PROFILES: dict[ProfileName, Profile] = {
-    ProfileName.ULTRA_LOW_LATENCY: Profile(0, 0, 1, 4_096, use_uvloop=True, gc_freeze=True),
-    ProfileName.LOW_LATENCY: Profile(0, 1, 100, 16_384, use_uvloop=True, gc_freeze=True),
-    ProfileName.BALANCED: Profile(50, 10, 500, 16_384, use_uvloop=False, gc_freeze=False),
-    ProfileName.HIGH_THROUGHPUT: Profile(250, 50, 5_000, 131_072, use_uvloop=True, gc_freeze=False),
+    ProfileName.ULTRA_LOW_LATENCY: Profile(0, 4_096, use_uvloop=True, gc_freeze=True),
+    ProfileName.LOW_LATENCY: Profile(10, 16_384, use_uvloop=True, gc_freeze=True),
+    ProfileName.BALANCED: Profile(100, 16_384, use_uvloop=False, gc_freeze=False),
+    ProfileName.HIGH_THROUGHPUT: Profile(250, 131_072, use_uvloop=True, gc_freeze=False),
 }

@@ -277,7 +277,7 @@ def test_profiles_are_one_complete_table():
     assert set(PROFILES) == set(ProfileName)
     assert load_settings(profile="ultra_low_latency").performance == PROFILES[ProfileName.ULTRA_LOW_LATENCY]
     assert PROFILES[ProfileName.ULTRA_LOW_LATENCY].conflation_ms == 0
-    assert PROFILES[ProfileName.HIGH_THROUGHPUT].batch_ms > PROFILES[ProfileName.BALANCED].batch_ms
+    assert PROFILES[ProfileName.HIGH_THROUGHPUT].conflation_ms > PROFILES[ProfileName.BALANCED].conflation_ms
     assert load_settings(profile="high_throughput").journal_synchronous == "FULL"
 
 

@@ -28,6 +28,7 @@ from moondev_ibkr.brokers.errors import (
     UnknownInstrument,
     UnknownOrder,
 )
+from moondev_ibkr.brokers.interactive_brokers.ib_adapter import IBAdapter
 from moondev_ibkr.brokers.smart_orders import SmartOrderPolicy
 
 from .world import ACCOUNT, CLOSE, OPEN, World
@@ -315,3 +316,18 @@ async def test_events_tell_every_state_and_fill_in_order(world: World) -> None:
     assert not any(event.recovered for event in seen)
     assert seen[-1].order is not None
     assert seen[-1].order.account if hasattr(seen[-1].order, "account") else ACCOUNT
+
+
+async def test_the_largest_order_that_margin_allows_is_really_accepted(world: World) -> None:
+    """Equity of 100 000 carries at most 200 000 of stock at 50 % initial margin, not 400 000 at 25 % maintenance."""
+    if not isinstance(world.broker, IBAdapter):
+        return
+    world.broker._margin_what_if = True
+    with pytest.raises(RiskRefusal) as refused:
+        await world.broker.place(order(Side.BUY, 5_000, OrderType.LIMIT, limit_price=D("100.01")))
+    largest = refused.value.largest
+    assert refused.value.rule == "margin"
+    assert largest is not None
+    assert 1_900 < largest < 2_000
+    placed = await world.broker.place(order(Side.BUY, int(largest), OrderType.LIMIT, limit_price=D("100.01")))
+    assert (await done_at(world, placed.key, 4)).filled == largest

@@ -370,3 +370,10 @@ class WhatIf:
         if self.equity_after is None or self.maintenance_margin_after is None:
             return None
         return self.equity_after - self.maintenance_margin_after
+
+    @property
+    def available_funds_after(self) -> Decimal | None:
+        """Equity with loan value less initial margin, after the order; IB refuses what would make it negative."""
+        if self.equity_after is None or self.initial_margin_after is None:
+            return None
+        return self.equity_after - self.initial_margin_after

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from decimal import ROUND_FLOOR, Decimal
 
 from ..domain.order import NewOrder, OrderType, Side, TimeInForce
@@ -104,6 +104,20 @@ def _with_ib_rules() -> tuple[Rule, ...]:
 IB_RULES = _with_ib_rules()
 
 
+@dataclass(frozen=True, slots=True)
+class _Margin:
+    """One of the account's margins after an order: `left` of it in USD, and the least that must be left."""
+
+    name: str
+    left: Decimal
+    limit: Decimal
+
+    @property
+    def room(self) -> Decimal:
+        """Negative: too little is left."""
+        return self.left - self.limit
+
+
 class IBRiskManager(RiskEngine):
     """The risk engine with IB's rules, and the broker's own margin estimate for orders that could need it."""
 
@@ -126,52 +140,55 @@ class IBRiskManager(RiskEngine):
         """Ask the broker what the order would leave. Raises RiskRefusal (rule `margin`) below the buffer, or when the
         broker told nothing: unknown is not enough (fault O34). The port's own errors pass: then nothing is sent.
         """
-        buffer = self.policy.margin_buffer
-        after = await self._excess_after(wire, port)
-        if after is not None and after >= buffer:
+        after = await self._after(wire, port)
+        if after is not None and after.room >= 0:
             return
         order = wire.intent
         raise RiskRefusal(
             f"{order.side} {order.quantity} {order.instrument} {order.type}",
-            "the broker told no margin" if after is None else f"it would leave {after:.2f} USD of excess liquidity",
+            "the broker told no margin" if after is None else f"it would leave {after.left:.2f} USD of {after.name}",
             "try again" if after is None else "order fewer",
             rule="margin",
-            value="unknown" if after is None else after,
-            limit=buffer,
+            value="unknown" if after is None else after.left,
+            limit=self.policy.margin_buffer if after is None else after.limit,
             largest=_ZERO if after is None else await self._largest_by_margin(wire, port, after),
             symbol=order.instrument.symbol,
         )
 
-    async def _excess_after(self, wire: WireOrder, port: OrderPort) -> Decimal | None:
+    async def _after(self, wire: WireOrder, port: OrderPort) -> _Margin | None:
+        """What the order would leave, by the broker's own answer; None when it told nothing that can be judged."""
         answer = await port.what_if(wire)
-        left = answer.excess_liquidity_after
-        if left is None or not left.is_finite():
-            return None
-        if answer.currency == "USD":
-            return left
-        rate = self.view.fx_rate(answer.currency)
-        return None if rate is None else left * rate
+        return self._judged(answer.excess_liquidity_after, answer.available_funds_after, answer.currency)
 
-    async def _largest_by_margin(self, wire: WireOrder, port: OrderPort, after: Decimal) -> Decimal:
+    def _judged(self, excess: Decimal | None, funds: Decimal | None, currency: str) -> _Margin | None:
+        """The tighter of two limits: excess liquidity above the buffer, and initial margin covered by equity."""
+        rate = Decimal(1) if currency == "USD" else self.view.fx_rate(currency)
+        if excess is None or not excess.is_finite() or rate is None:
+            return None
+        margins = [_Margin("excess liquidity", excess * rate, self.policy.margin_buffer)]
+        if funds is not None and funds.is_finite():
+            margins.append(_Margin("available funds", funds * rate, _ZERO))
+        return min(margins, key=lambda margin: margin.room)
+
+    async def _largest_by_margin(self, wire: WireOrder, port: OrderPort, after: _Margin) -> Decimal:
         """By the broker's answers at two sizes, as a straight line; confirmed by asking again, three times at most."""
         quantity, step = wire.intent.quantity, self._step(wire.intent)
         summary = self.view.account(wire.account)
-        before = summary.excess_liquidity if summary is not None else None
-        if before is not None and summary is not None and summary.currency != "USD":
-            rate = self.view.fx_rate(summary.currency)
-            before = None if rate is None else before * rate
+        if summary is None:
+            return _ZERO
+        before = self._judged(summary.excess_liquidity, summary.available_funds, summary.currency)
         for _attempt in range(3):
-            if before is None or before <= after:
+            if before is None or before.room <= after.room:
                 return _ZERO
-            share = (before - self.policy.margin_buffer) / (before - after)
+            share = before.room / (before.room - after.room)
             candidate = max((quantity * share / step).to_integral_value(ROUND_FLOOR) * step, _ZERO)
             candidate = min(candidate, quantity - step)
             if candidate <= 0:
                 return _ZERO
-            told = await self._excess_after(_resized(wire, candidate), port)
+            told = await self._after(_resized(wire, candidate), port)
             if told is None:
                 return _ZERO
-            if told >= self.policy.margin_buffer:
+            if told.room >= 0:
                 return candidate
             quantity, after = candidate, told
         return _ZERO
