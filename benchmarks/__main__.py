@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-_LINE = "{:<58} {:>12} {:>12} {:>9} {:>15}  {:<16} {}"
+_LINE = "{:<58} {:>12} {:>12} {:>9} {:>15}  {:<16} {:<8}"
 
 
 def print_table(rows: Sequence[Row], facts: dict[str, Any]) -> None:
@@ -72,7 +72,7 @@ def print_table(rows: Sequence[Row], facts: dict[str, Any]) -> None:
         aim = row.aim.text if row.aim else ""
         line = _LINE.format(f"{row.name} ({row.unit})", raw, _figure(row.ours), ratio, spread, aim, met)
         more = ", ".join(f"{name} {_figure(value)}" for name, value in row.extra.items())
-        print(f"{line:<130}{more}".rstrip())
+        print(f"{line}{more}".rstrip())
     print(f"{facts['cpus']} CPUs, load {facts['load']}, Python {facts['python']}, {facts['system']}")
 
 
