@@ -276,8 +276,12 @@ def _to_subscribers(code: int, text: str, families: Sequence[str]) -> Callable[[
 
 
 def _competing(faults: Faults, arguments: Arguments) -> None:
-    faults.silent_feed = True
+    faults.silent_feed = faults.competing = True
     _to_subscribers(10197, "No market data during competing live session", MARKET_FAMILIES)(faults)
+
+
+def _end_competing(faults: Faults) -> None:
+    faults.silent_feed = faults.competing = False
 
 
 def _bars_lost(faults: Faults, arguments: Arguments) -> None:
@@ -522,10 +526,10 @@ _TABLE: tuple[Fault, ...] = (
     Fault(
         "competing-session",
         Place.MARKET,
-        "10197 on every line, then silence (D01)",
+        "10197 on every line, open or asked for, and silence (D01)",
         _competing,
         lasting=True,
-        end=_end_silence,
+        end=_end_competing,
     ),
     Fault(
         "no-market-data",

@@ -79,6 +79,7 @@ class Faults:
     link: LinkFaults = field(default_factory=LinkFaults)
     silent_feed: bool = False
     no_market_data: bool = False
+    competing: bool = False
     order_ids_back: int = 0
     #: While True, order events reach no client (1100: they are lost, the books go on).
     deafened: bool = False

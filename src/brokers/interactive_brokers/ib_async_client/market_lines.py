@@ -290,6 +290,9 @@ class MarketLines:
         if request_effect(message.code, message.text) is not RequestEffect.STREAM_ENDS and (
             message.code not in PERMISSION_CODES
         ):
+            for line in self._lines.values():
+                if line.request_id == message.request_id:
+                    line.advice = message
             return
         error = request_failure(message.request_id, message.code, message.text, message.contract)
         for line in self._lines.values():

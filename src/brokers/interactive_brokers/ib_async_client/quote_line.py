@@ -12,6 +12,7 @@ from ...domain.instrument import Instrument
 from ...domain.market_data import DataType, Quote
 from ...errors import DeadlineExceeded
 from ..ib_vocabulary import DATA_TYPES, to_market_size
+from .listener import ErrorMessage
 from .translate import to_quote
 
 
@@ -22,6 +23,7 @@ class Line:
         "_clock",
         "_source",
         "_waiters",
+        "advice",
         "error",
         "instrument",
         "last_update",
@@ -42,6 +44,8 @@ class Line:
         #: Market time of the last update.
         self.time = clock.now()
         self.error: Exception | None = None
+        #: The last message about this line that did not end it (10197: another session has its data).
+        self.advice: ErrorMessage | None = None
         self._clock = clock
         self._source = source
         self._waiters: list[asyncio.Future[None]] = []
@@ -78,14 +82,20 @@ class Line:
                     await waiter
             except TimeoutError:
                 if self.last_update is None:
-                    what = f"first tick of {self.instrument}"
-                    raise DeadlineExceeded(what, timedelta(seconds=deadline), "the market may be closed") from None
+                    raise self._silent(deadline) from None
             finally:
                 if waiter in self._waiters:
                     self._waiters.remove(waiter)
         if self.error is not None:
             raise self.error
         return self.quote()
+
+    def _silent(self, deadline: float) -> DeadlineExceeded:
+        what, waited = f"first tick of {self.instrument}", timedelta(seconds=deadline)
+        if self.advice is None:
+            return DeadlineExceeded(what, waited, "the market may be closed")
+        row = self.advice.row
+        return DeadlineExceeded(what, waited, f"{row.meaning}: {row.action}", code=self.advice.code)
 
     def touch(self, now: float, time: datetime) -> None:
         self.updates += 1

@@ -118,7 +118,9 @@ class MarketDataLine:
             )
         )
         self._tell_type()
-        if self._delayed:
+        if door.faults.silent_feed:
+            pass
+        elif self._delayed:
             self._show_past(door.now - DELAY)
         else:
             self._show(door.exchange.market(self._con_id))

@@ -20,6 +20,7 @@ NO_DATA = (
     "Requested market data is not subscribed.Check API status by selecting the Account menu then under Management "
     "choose Market Data Subscription Manager and/or availability of delayed data is not enabled."
 )
+COMPETING = "No market data during competing live session"
 DELAYED_OFF = "Requested market data is not subscribed. Delayed market data is not enabled."
 DELAYED_SHOWN = "Requested market data is not subscribed. Displaying delayed market data."
 
@@ -52,6 +53,8 @@ def check_permission(session: Session, details: InstrumentDetails, req_id: int) 
     """Whether only delayed data may be shown (10167 is sent). Raises Refusal where there is none at all."""
     settings, symbol = session.door.settings, details.instrument.symbol
     wants_delayed = session.data_type in (3, 4)
+    if session.door.faults.competing:
+        raise Refusal(10197, COMPETING)
     if symbol in settings.no_data or session.door.faults.no_market_data:
         raise Refusal(10168, DELAYED_OFF) if wants_delayed else Refusal(354, NO_DATA)
     if symbol in settings.not_subscribed:
@@ -65,6 +68,8 @@ def check_permission(session: Session, details: InstrumentDetails, req_id: int) 
 def require_live(session: Session, details: InstrumentDetails) -> None:
     """For data that is never delayed: depth, ticks, real-time bars. Raises Refusal."""
     settings, symbol = session.door.settings, details.instrument.symbol
+    if session.door.faults.competing:
+        raise Refusal(10197, COMPETING)
     if session.door.faults.no_market_data or symbol in settings.no_data:
         raise Refusal(354, NO_DATA)
     if symbol in settings.not_subscribed:
