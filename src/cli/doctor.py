@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from decimal import Decimal
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -28,7 +28,7 @@ from ..brokers.interactive_brokers.config.ib_config import TwsSettings
 from ..brokers.interactive_brokers.ib_async_client import IbAsyncClient
 from ..brokers.interactive_brokers.ib_transport import BarRequest
 from ..brokers.journal import Journal
-from ..config.settings import TWS_PORTS, Environment, Settings
+from ..config.settings import SIMULATED_ACCOUNT, TWS_PORTS, Environment, Settings
 from .boundary import FAILED, OK, print_json, run_async
 from .opening import Opening, on_paper, settings_for
 from .options import BrokerChoice, BrokerOption, ConfigOption, JsonOption, LiveOption
@@ -40,8 +40,14 @@ PROBE_DEADLINE = 1.0
 QUOTE_DEADLINE = 12.0
 #: Wall-clock difference from which stale-quote checks and log times mislead (fault C28).
 CLOCK_TOLERANCE = timedelta(seconds=1)
-#: IB's error for every order while the API is read-only, and for the same user logged in elsewhere.
-READ_ONLY_CODE, COMPETING_CODE = 321, 10197
+#: IB's error for every order while the API is read-only.
+READ_ONLY_CODE = 321
+READ_ONLY_STEP = "Configure → Settings → API: untick Read-Only API, then restart the gateway"
+#: Error code -> what to do about it, where the error itself cannot know.
+STEPS: Mapping[Any, str] = {
+    READ_ONLY_CODE: READ_ONLY_STEP,
+    10197: "the same user is logged in elsewhere and has the data: log that session out",
+}
 
 
 class Verdict(StrEnum):
@@ -65,7 +71,8 @@ REMEDIES: Mapping[str, str] = {
     "refused": "start IB Gateway or TWS and log in; in its API settings enable socket clients and note the port",
     "unreachable": "check IB_HOST and the network between here and there",
     "timeout": "check IB_HOST, the firewall, and that the host is up",
-    "no_handshake": "look at the gateway's window for a dialog; add this host to its trusted IPs; restart it",
+    "no_handshake": "is that the API's port? If it is, look at the gateway's window for a dialog, add this host to its "
+    "trusted IPs, restart it",
     "closed_early": "the gateway behind the port is down or not logged in (it logs out weekly, on Sunday); log in",
     "client_id_in_use": "stop the other program, or set IB_CLIENT_ID to a free id and keep it: orders belong to it",
     "version": "update IB Gateway or TWS to a version that speaks 157 to 178",
@@ -217,7 +224,7 @@ class Examination:
             return Check("account state", Verdict.OK, "positions, orders, executions and balances are known")
         text = "; ".join(f"{section.name}: {section.why or 'no answer'}" for section in unknown)
         if any(str(READ_ONLY_CODE) in section.why or "read-only" in section.why.lower() for section in unknown):
-            return Check("account state", Verdict.FAIL, text, _READ_ONLY)
+            return Check("account state", Verdict.FAIL, text, READ_ONLY_STEP)
         return Check("account state", Verdict.FAIL, text, "restart the gateway; until these are known nothing is sent")
 
     async def farms(self) -> Check:
@@ -232,7 +239,7 @@ class Examination:
         offset = self._client.clock_offset()
         if offset is None:
             return Check("clock", Verdict.WARN, "the broker did not tell its time", "run doctor again")
-        if self._settings.environment is Environment.SIMULATION:
+        if any(account.startswith(SIMULATED_ACCOUNT) for account in self._client.accounts()):
             return Check("clock", Verdict.OK, "the paper gateway keeps market time of its own")
         text = f"the broker's clock is {offset.total_seconds():+.1f} s from this machine's"
         if abs(offset) > CLOCK_TOLERANCE:
@@ -260,14 +267,11 @@ class Examination:
         except NoPermission as error:
             step = f"subscribe (moondev-ibkr costs {self._symbol}) or set IB_DELAYED_DATA=true"
             return Check(name, Verdict.FAIL, f"{error.why} [{error.code}]", step)
-        except RequestFailed as error:
-            step = _READ_ONLY if error.code == READ_ONLY_CODE and name == "orders" else error.next
-            step = "log the other session of this user out" if error.code == COMPETING_CODE else step
-            return Check(name, Verdict.FAIL, f"{error.why or error.what} [{error.code}]", step)
         except BrokerError as error:
-            code = getattr(error, "code", None)
-            step = _READ_ONLY if code == READ_ONLY_CODE and name == "orders" else error.next
-            return Check(name, Verdict.FAIL, f"{error.what}: {error.why}", step)
+            code = error.data.get("code")
+            found = f"{error.what}: {error.why}" if error.why else error.what
+            found += f" [{code}]" if code is not None and f"[{code}]" not in found else ""
+            return Check(name, Verdict.FAIL, found, STEPS.get(code, error.next))
 
     async def _find_contract(self) -> Check:
         found = await self._client.contract_details(Instrument(self._symbol))
@@ -284,11 +288,14 @@ class Examination:
             quote = await line.first(QUOTE_DEADLINE)
         finally:
             self._client.unsubscribe_quotes(instrument)
-        text = f"{instrument.symbol} bid {quote.bid} ask {quote.ask} last {quote.last}, {quote.data_type}"
+        prices = f"bid {_shown(quote.bid)} ask {_shown(quote.ask)} last {_shown(quote.last)}"
+        text = f"{instrument.symbol} {prices}, {quote.data_type.lower()}"
         if quote.data_type is not DataType.LIVE:
             return Check(
                 "market data", Verdict.WARN, text, f"moondev-ibkr costs {self._symbol} tells what live data costs"
             )
+        if quote.bid is None and quote.ask is None and quote.last is None:
+            return Check("market data", Verdict.WARN, text, "the line is open but silent: is the market open?")
         return Check("market data", Verdict.OK, text)
 
     async def _find_bars(self) -> Check:
@@ -310,7 +317,10 @@ class Examination:
         return replace(self._details.instrument)
 
 
-_READ_ONLY = "Configure → Settings → API: untick Read-Only API, then restart the gateway"
+def _shown(price: float | None) -> str:
+    return "none" if price is None else f"{price:.2f}"
+
+
 _STYLES = {Verdict.OK: "green", Verdict.WARN: "yellow", Verdict.FAIL: "bold red"}
 
 
