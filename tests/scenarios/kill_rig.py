@@ -162,13 +162,19 @@ async def until_settled(adapter: IBAdapter) -> None:
     await until(settled, "everything to be known")
 
 
+def assert_never_twice(adapter: IBAdapter, truth: dict[str, Truth]) -> None:
+    """What holds at every moment: one order a key at most, and none that the journal does not know."""
+    assert set(truth) <= {order.key for order in adapter.orders()}, "an order left before its intent was durable"
+    for key, row in truth.items():
+        assert len(row.perm_ids) <= 1, f"{key} is at the exchange {len(row.perm_ids)} times"
+
+
 def assert_known(adapter: IBAdapter, truth: dict[str, Truth]) -> None:
-    """The journal's orders are the exchange's orders: none twice, none missed, none invented, each as it stands."""
+    """The journal's orders are the exchange's orders, each as it stands."""
     own = {order.key: order for order in adapter.orders() if not order.foreign}
-    assert set(truth) <= set(own), "an order left before its intent was durable"
+    assert set(truth) <= set(own), "an order of ours is foreign to the journal"
     for key, order in own.items():
         row = truth.get(key, Truth(key))
-        assert len(row.perm_ids) <= 1, f"{key} is at the exchange {len(row.perm_ids)} times"
         assert order.filled == row.filled, key
         if not row.perm_ids:
             assert order.state is OrderState.NOT_SENT, key

@@ -7,6 +7,7 @@ second order, nothing is booked twice, and no bracket stands without its stop.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 
@@ -17,7 +18,7 @@ from moondev_ibkr.brokers.errors import KeyConflict, TradingHalted
 from moondev_ibkr.brokers.orders.lifecycle import NEVER_WORKED
 
 from .kill_driver import STORIES, SYMBOLS, WRITING, requests, until
-from .kill_rig import assert_booked_once, assert_known, kill_rig, unprotected, until_settled
+from .kill_rig import assert_booked_once, assert_known, assert_never_twice, kill_rig, unprotected, until_settled
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
@@ -276,18 +277,25 @@ async def test_sigkill_while_recovering(rig, pytestconfig, story, step):
 
 
 async def known(rig, adapter, asked):
-    """The exchange's books, once the journal has been compared with them."""
-    key = asked.key
-    truth = await rig.witness.truth(key)
-    own = [order.key for order in adapter.orders() if not order.foreign]
-    for other in own:
-        if not other.startswith(key):
-            truth |= await rig.witness.truth(other)
-    assert_known(adapter, truth)
-    assert_booked_once(adapter, truth, own)
-    if isinstance(asked, Bracket):
-        assert unprotected(key, truth) is None
-    return truth
+    """The exchange's books, once the journal agrees with them; a resize of exits may still be under way at first."""
+    deadline = asyncio.get_running_loop().time() + 5
+    while True:
+        truth = await rig.witness.truth(asked.key)
+        own = [order.key for order in adapter.orders() if not order.foreign]
+        for other in own:
+            if not other.startswith(asked.key):
+                truth |= await rig.witness.truth(other)
+        assert_never_twice(adapter, truth)
+        try:
+            assert_known(adapter, truth)
+            assert_booked_once(adapter, truth, own)
+            if isinstance(asked, Bracket):
+                assert unprotected(asked.key, truth) is None
+            return truth
+        except AssertionError:
+            if asyncio.get_running_loop().time() > deadline:
+                raise
+        await asyncio.sleep(0.05)
 
 
 async def until_protected(rig, key):
