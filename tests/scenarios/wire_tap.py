@@ -23,9 +23,9 @@ class WireTap:
     def of(self, name: str) -> list[Any]:
         return [request for kind, request in zip(self.names, self.requests, strict=True) if kind == name]
 
-    def forget(self) -> None:
-        self.names.clear()
-        self.requests.clear()
+    def orders(self) -> list[Any]:
+        """Orders and changes; a what-if is a question."""
+        return [request for request in self.of("placeOrder") if not request.whatIf]
 
 
 @contextmanager
