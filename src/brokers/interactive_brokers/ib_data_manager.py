@@ -237,17 +237,19 @@ class IBDataManager:
         regular_hours: bool = True,
     ) -> list[Bar]:
         """See `BaseBroker.bars`."""
+        known = _bar_size(size)
         instrument = await self._contracts.qualify(symbol)
-        series = Series(instrument, size, source, regular_hours)
+        series = Series(instrument, known, source, regular_hours)
         return await self._history.bars(series, count=count, start=start, end=end)
 
     def live_bars(self, symbol: Symbol, size: BarSize, count: int, source: BarSource = BarSource.TRADES) -> LiveBars:
         """One keepUpToDate subscription, made at the first step of the iterator."""
         if count < 1:
             raise InvalidRequest(f"live bars of {symbol}", f"count {count} is below 1")
+        known = _bar_size(size)
 
         async def series() -> Series:
-            return Series(await self._contracts.qualify(symbol), size, source)
+            return Series(await self._contracts.qualify(symbol), known, source)
 
         bars = LiveBars(self._transport, self._history, series, count, self._pause)
         self._live.add(bars)
@@ -382,6 +384,14 @@ class OpenStream:
         self._closed = True
         if self._stream is not None:
             await self._stream.aclose()
+
+
+def _bar_size(size: BarSize | str) -> BarSize:
+    """Raises InvalidRequest for a size that IB does not have; IB itself would serve another one (fault H09)."""
+    try:
+        return BarSize(size)
+    except ValueError:
+        raise InvalidRequest(f"bars of {size}", "there is no such size", f"one of {', '.join(BarSize)}") from None
 
 
 def _has_price(quote: Quote) -> bool:
