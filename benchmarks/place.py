@@ -21,6 +21,7 @@ from moondev_ibkr.brokers.domain.instrument import Instrument
 from moondev_ibkr.brokers.domain.order import NewOrder, OrderType, Side
 from moondev_ibkr.brokers.domain.order_states import OrderState
 from moondev_ibkr.brokers.interactive_brokers.ib_adapter import IBAdapter
+from moondev_ibkr.brokers.orders.latency import Stage
 
 from .market import PRICE, symbol_names
 from .options import Options
@@ -38,6 +39,7 @@ ACKNOWLEDGED = (OrderState.PRE_SUBMITTED, OrderState.WORKING)
 #: What is compared: raw ib_async, and ours by the journal's synchronous level.
 SIDES = ("raw", "NORMAL", "FULL")
 AIM_P50 = Aim("ratio", "<=", 1.0, "<= 1.0x")
+AIM_GATE = Aim("ours", "<=", 1.0, "<= 1 ms")
 AIM_P99 = Aim("ratio", "<=", 0.6, "<= 0.6x")
 
 
@@ -81,11 +83,18 @@ class OurPlacer:
         await self._adapter.cancel(placed.key)
         return took * 1000
 
+    def stages(self, latest: int) -> list[list[float]]:
+        """Milliseconds that the latest orders spent in the risk rules, in writing the intent, and in its sync."""
+        recorder = self._adapter.manager._life.latency
+        stages = (Stage.GATE, Stage.JOURNAL, Stage.JOURNAL_SYNC)
+        return [[seconds * 1000 for seconds in recorder.samples(stage)[-latest:]] for stage in stages]
+
 
 async def run(options: Options) -> list[Row]:
     samples, warm_up = options.amount(60, 3), options.amount(10, 1)
     found: dict[str, list[list[float]]] = {name: [] for name in SIDES}
     processor: dict[str, list[float]] = {name: [] for name in SIDES}
+    gate: dict[str, list[float]] = {"gate": [], "sync NORMAL": [], "sync FULL": []}
     async with GatewayServer(symbols=1, prints=PRINTS) as server:
         for number in range(options.rounds):
             turn = number % len(SIDES)
@@ -96,8 +105,12 @@ async def run(options: Options) -> list[Row]:
                     used = time.process_time()
                     found[name].append(await _place(placer, samples))
                     processor[name].append((time.process_time() - used) / samples * 1000)
+                    if isinstance(placer, OurPlacer):
+                        rules, writes, syncs = placer.stages(samples)
+                        gate["gate"] += [sum(pair) for pair in zip(rules, writes, strict=True)]
+                        gate[f"sync {name}"] += syncs
     cpu = shorter("place", "processor time of one order and its cancel", "ms", processor["raw"], processor["NORMAL"])
-    return [*_rows(found), cpu]
+    return [*_rows(found), cpu, *_gate_rows(gate)]
 
 
 @contextlib.asynccontextmanager
@@ -130,3 +143,20 @@ def _rows(found: dict[str, list[list[float]]]) -> list[Row]:
             ours = [percentile(times, percent) for times in found[name]]
             rows.append(shorter("place", f"{title}, p{percent}", "ms", raw, ours, aim if is_aim else None))
     return rows
+
+
+def _gate_rows(times: dict[str, list[float]]) -> list[Row]:
+    """The gate alone, out of the same orders, as the order manager times itself."""
+    titles = {"gate": "gate alone: risk rules and intent, in process"}
+    titles |= {f"sync {level}": f"gate alone: the disk's sync, {level}" for level in ("NORMAL", "FULL")}
+    return [
+        Row(
+            "place",
+            f"{titles[name]}, p{percent}",
+            "ms",
+            percentile(samples, percent),
+            aim=aim if name == "gate" else None,
+        )
+        for name, samples in times.items()
+        for percent, aim in ((50, None), (99, AIM_GATE))
+    ]
