@@ -223,7 +223,8 @@ class Lifecycle:
         self.seen(record)
         if record.first_fill_due:
             record.first_fill_due = False
-            if record.sent_epoch:
+            # A bracket's legs wait for their price, which says nothing about speed.
+            if record.sent_epoch and not record.order.leg:
                 self.latency.add(Stage.PLACE_TO_FILL, time.perf_counter() - record.started)
         self.writer.touch(record)
 
