@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 
 #: Real seconds between two looks at the clock while market time runs.
 CLOCK_STEP = 0.05
+#: A market whose time runs by itself begins this long after an open, past the opening blackout.
+SETTLE = timedelta(minutes=1)
 
 
 class ExchangeClock:
@@ -111,7 +113,7 @@ class PaperBroker(ManagedBroker):
         if self._trading:
             return
         # Prices exist from the first step on.
-        self.exchange.advance_to(self.exchange.now)
+        self.exchange.advance_to(self._beginning())
         self._paper_port.open()
         await self._start_trading()
         if self._speed is not None:
@@ -124,6 +126,16 @@ class PaperBroker(ManagedBroker):
             self._clock_task = None
         await self._stop_trading()
         self._paper_port.close()
+
+    def _beginning(self) -> datetime:
+        """Now, or the next session's first calm moment when time runs by itself."""
+        now = self.exchange.now
+        if self._speed is None:
+            return now
+        day = self.calendar.day_at(now)
+        if day is None or now >= day.close:
+            day = self.calendar.next_day(now)
+        return max(now, day.open + SETTLE)
 
     async def advance_to(self, moment: datetime) -> None:
         """Let market time run to `moment` (aware), and everything that follows from it be noticed."""
