@@ -56,6 +56,7 @@ class RiskPolicy:
     restricted: frozenset[str] = frozenset()
     #: Nothing at all is sent but cancels.
     read_only: bool = False
+    #: Whether a sell may open a short position.
     allow_short: bool = False
     #: Fewer day trades left than this, where the broker reports a finite number, and nothing is opened.
     min_day_trades_remaining: int = 1

@@ -159,7 +159,7 @@ class Summary:
                 "" if action.points is None else str(action.points),
                 "" if action.quantity is None else f"{action.quantity.normalize():f}",
                 "" if action.price is None else f"{action.price:.2f}",
-                Text(action.why),
+                Text(action.why.removeprefix(f"{action.points} points: ")),
             )
         return table
 

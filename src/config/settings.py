@@ -83,10 +83,13 @@ class Settings(BaseSettings):
 
     #: simulation, paper or live; live also takes `i_understand_live`.
     environment: Environment = Environment.SIMULATION
+    #: Where TWS or IB Gateway listens.
     host: str = "127.0.0.1"
     #: None means the standard port of environment and software.
     port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    #: Port of the Client Portal API; None means the standard one.
     portal_port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    #: What listens on the socket, which decides the standard port.
     software: Software = Software.GATEWAY
     #: 0 also sees orders placed by hand; 1 to 31 are ordinary.
     client_id: Annotated[int, Field(ge=0, le=2**31 - 1)] = 1
@@ -94,13 +97,15 @@ class Settings(BaseSettings):
     account: str | None = None
     #: No order leaves, only cancels.
     read_only: bool = False
-    #: Seconds until a session must be ready, and until a request must be answered.
+    #: Seconds until a session must be ready.
     connect_timeout: Annotated[float, Field(gt=0, le=600)] = 15.0
+    #: Seconds until a request must be answered.
     request_timeout: Annotated[float, Field(gt=0, le=600)] = 30.0
     #: Streaming market-data lines that the account has (IB: 100 unless commissions, equity or boosters give more).
     market_data_lines: Annotated[int, Field(ge=1, le=10_000)] = 100
     #: Ask for delayed data where there is no subscription.
     delayed_data: bool = False
+    #: Performance profile; see the table below the settings.
     profile: ProfileName = ProfileName.BALANCED
     #: SQLite's synchronous level of the order journal; NORMAL may forget the last orders when the machine loses power.
     journal_synchronous: Literal["FULL", "NORMAL"] = "FULL"
@@ -110,10 +115,13 @@ class Settings(BaseSettings):
     disabled_features: Annotated[frozenset[Feature], NoDecode] = frozenset()
     #: Limits by the field names of RiskPolicy; plain values, read by RiskPolicy.from_settings.
     risk: dict[str, Any] = Field(default_factory=dict)
-    #: Whether exchanges class the user as professional, and the commission plan (fixed or tiered), for cost figures.
+    #: Whether exchanges class the user as professional, for the cost of market data.
     professional: bool = False
+    #: IBKR Pro's plan that the paper gateway charges by.
     commission_plan: Literal["fixed", "tiered"] = "fixed"
+    #: Least severe records that are logged.
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    #: One line for people, or one JSON object a line.
     log_format: Literal["plain", "json"] = "plain"
     #: Account ids keep only their last three characters in logs.
     log_mask_accounts: bool = False
