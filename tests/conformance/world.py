@@ -18,7 +18,7 @@ from moondev_ibkr.brokers.risk import RiskPolicy
 from moondev_ibkr.brokers.simulation.commissions import PriceList
 from moondev_ibkr.brokers.simulation.contracts import stock
 from moondev_ibkr.brokers.simulation.exchange import Exchange
-from moondev_ibkr.brokers.simulation.market import PriceStep
+from moondev_ibkr.brokers.simulation.market import PriceStep, TickKind
 from moondev_ibkr.brokers.simulation.models import AccountSettings, ExchangeSettings
 from moondev_ibkr.brokers.simulation.paper_trading import PaperBroker
 
@@ -95,6 +95,10 @@ class PathPrices:
         price = float(self.price_at(now))
         bars.append(Bar(midnight, 100, max(100, price), min(100, price), price, 1_000, complete=False))
         return [bar for bar in bars if start <= bar.time < end]
+
+    def ticks(self, con_id: int, kind: TickKind, **query: object) -> list[PriceStep]:
+        """Nothing has printed before the start."""
+        return []
 
     def head_timestamp(self, con_id: int) -> datetime | None:
         return OPEN - timedelta(days=14)

@@ -36,7 +36,7 @@ async def test_advance_answers_when_everything_has_been_sent() -> None:
         assert answer["now"] == "2026-04-15T15:10:00+00:00"
         assert answer["events"] > 0
         assert (answer["ended"], answer["stalled"]) == (False, [])
-        await client.until("tickPrice", tickType=4)
+        await client.until("tickSize", tickType=8)
         client.send(r.ReqCurrentTime())
         assert (await client.until("currentTime"))["time"] == int(datetime(2026, 4, 15, 15, 10, tzinfo=UTC).timestamp())
 

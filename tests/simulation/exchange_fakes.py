@@ -22,7 +22,7 @@ from moondev_ibkr.brokers.simulation.events import (
     StatusChanged,
 )
 from moondev_ibkr.brokers.simulation.exchange import Exchange
-from moondev_ibkr.brokers.simulation.market import PriceStep
+from moondev_ibkr.brokers.simulation.market import PriceStep, TickKind
 from moondev_ibkr.brokers.simulation.models import AccountSettings, ExchangeSettings
 from moondev_ibkr.brokers.simulation.tickets import OrderTicket
 
@@ -114,6 +114,10 @@ class ScriptedPrices:
             raise NoData(f"bars of {con_id}", "there are none")
         close = self._closes[con_id]
         return [Bar(end - timedelta(days=1), close, close, close, close)]
+
+    def ticks(self, con_id: int, kind: TickKind, **query: object) -> list[PriceStep]:
+        """Nothing has printed before the start."""
+        return []
 
     def head_timestamp(self, con_id: int) -> datetime | None:
         return None

@@ -10,16 +10,15 @@ from random import Random
 from typing import Any
 
 from ..domain.account import AccountSummary, PnL, Position
-from ..domain.instrument import InstrumentDetails, Rounding
-from ..domain.market_data import BarSize, BarSource
+from ..domain.instrument import InstrumentDetails
 from ..domain.order import WhatIf
 from ..domain.sessions import Session
-from ..errors import NoData
 from . import persistence
 from .agenda import Due
 from .announcer import Announcer, Listener
 from .back_office import BackOffice
 from .book import OrderBook, views
+from .day_so_far import recall
 from .events import DayStarted, ExchangeEvent, Halted, Printed, QuoteChanged, SessionChanged
 from .exchange_state import ExchangeState
 from .floor import Floor
@@ -33,8 +32,6 @@ from .order_faults import OrderFaults
 from .tickets import Execution, OrderTicket, OrderView
 
 _OPEN_SESSIONS = (Session.PRE, Session.REGULAR)
-#: How far back the previous close is looked for.
-_CLOSE_LOOKBACK = timedelta(days=14)
 
 
 class Exchange:
@@ -85,27 +82,9 @@ class Exchange:
             state.sessions[venue] = state.hours.session_at(venue, state.now)
             self._schedule_boundary(venue)
         for market in state.markets.values():
-            market.close = self._previous_close(market.con_id)
+            recall(market, self.prices, state.now)
         state.agenda.add(midnight_after(state.now), Due.DAY, self._start_day)
         self.advance_to(state.now)
-
-    def _previous_close(self, con_id: int) -> Decimal | None:
-        state = self._state
-        today = midnight_after(state.now) - timedelta(days=1)
-        try:
-            bars = self.prices.history(
-                con_id,
-                BarSize.D1,
-                BarSource.TRADES,
-                start=state.now - _CLOSE_LOOKBACK,
-                end=today,
-                now=state.now,
-            )
-        except NoData:
-            return None
-        closed = [bar.close for bar in bars if bar.complete]
-        details = state.markets[con_id].details
-        return details.round_price(Decimal(str(closed[-1])), Rounding.NEAREST) if closed else None
 
     # time
 

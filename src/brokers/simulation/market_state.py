@@ -99,6 +99,11 @@ class MarketState:
         if step.last is not None:
             self._print(step.last, step.last_size, step.time)
 
+    def recall(self, step: PriceStep) -> None:
+        """Count a print of today that happened before market time began; it trades nothing."""
+        if step.last is not None:
+            self._print(step.last, step.last_size, step.time)
+
     def _print(self, price: Decimal, size: Decimal | None, time: datetime) -> None:
         self.last_before, self.last, self.last_size, self.last_time = self.last, price, size, time
         self.open = price if self.open is None else self.open

@@ -57,7 +57,7 @@ async def test_a_subscription_that_breaks_does_not_stop_the_market(monkeypatch: 
         client.send(r.ReqMktData(reqId=9, contract=AAPL, genericTickList="", snapshot=False, regulatorySnapshot=False))
         await client.quiet()
         await gateway.advance_to(gateway.now + timedelta(minutes=2))
-        await client.until("tickPrice", tickType=4)
+        await client.until("tickSize", tickType=8)
         assert gateway.door.failures["subscription"] > 0
         stop()
         forgive(gateway)
