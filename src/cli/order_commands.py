@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 #: Real seconds that buy and sell wait for a fill before they report the order as working.
 FILL_WAIT = 3.0
+#: Larger quantities and prices are slips of the hand.
+LARGEST_NUMBER = Decimal(10**9)
 
 Quantity = Annotated[str, typer.Argument(help="Shares, a whole number above zero.")]
 Symbols = Annotated[str, typer.Argument(help="Ticker, e.g. AAPL or BRK.B.")]
@@ -316,9 +318,12 @@ async def _settled(session: IBAdapter, key: str) -> Order:
 
 def _number(text: str, name: str) -> Decimal:
     try:
-        return Decimal(text)
+        number = Decimal(text)
     except InvalidOperation:
         raise InvalidOrder(f"{name} {text!r}", "it is not a number", "write it like 12 or 12.34") from None
+    if number.is_finite() and abs(number) > LARGEST_NUMBER:
+        raise InvalidOrder(f"{name} {text!r}", "it is beyond every amount that is traded", "write it like 12 or 12.34")
+    return number
 
 
 def _end_of(text: str) -> datetime:

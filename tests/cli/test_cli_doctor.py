@@ -1,0 +1,208 @@
+"""`doctor` against everything that is wrong with a connection: it says what, and what next."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from moondev_ibkr.brokers.interactive_brokers.config.ib_config import TwsSettings as ClientSettings
+from moondev_ibkr.brokers.interactive_brokers.ib_async_client import IbAsyncClient
+from moondev_ibkr.brokers.journal import Journal
+from moondev_ibkr.brokers.simulation.gateway import Gateway
+from moondev_ibkr.brokers.simulation.gateway_settings import GatewaySettings
+from moondev_ibkr.brokers.simulation.tws.settings import TwsSettings
+from moondev_ibkr.cli import doctor
+from moondev_ibkr.cli.doctor import Check, Verdict, checklist
+from moondev_ibkr.config.settings import Environment, Settings
+
+from .conftest import Command, free_port
+
+Answering = Callable[[asyncio.StreamReader, asyncio.StreamWriter], object]
+
+
+def settings(folder: Path, port: int, **changes: object) -> Settings:
+    """A paper account's settings, with little patience."""
+    given = {"environment": Environment.PAPER, "port": port, "state_dir": folder, "connect_timeout": 1.0} | changes
+    return Settings(**given)  # type: ignore[arg-type]
+
+
+@contextlib.asynccontextmanager
+async def gateway(*faults: str, **changes: object) -> AsyncIterator[int]:
+    chosen = GatewaySettings(
+        tws=TwsSettings(port=0, **changes),  # type: ignore[arg-type]
+        settle=timedelta(minutes=1),
+        faults=faults,
+    )
+    async with Gateway(chosen) as running:
+        yield running.tws_port
+
+
+@contextlib.asynccontextmanager
+async def server(answer: Answering) -> AsyncIterator[int]:
+    """A TCP server that is no gateway."""
+    listening = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with listening:
+        yield listening.sockets[0].getsockname()[1]
+
+
+async def examine(chosen: Settings, symbol: str = "AAPL") -> dict[str, Check]:
+    return {check.name: check async for check in checklist(chosen, symbol)}
+
+
+def failures(checks: dict[str, Check]) -> list[str]:
+    return [name for name, check in checks.items() if check.verdict is Verdict.FAIL]
+
+
+async def test_a_healthy_gateway_passes_every_check(tmp_path: Path) -> None:
+    async with gateway() as port:
+        checks = await examine(settings(tmp_path, port))
+    assert failures(checks) == []
+    warned = [name for name, check in checks.items() if check.verdict is Verdict.WARN]
+    assert warned == ["order precautions"]
+    assert list(checks)[:3] == ["settings", "journal", "session"]
+    assert list(checks)[-2:] == ["orders", "order precautions"]
+    assert "conId 265598" in checks["contract"].found
+
+
+async def test_nothing_listens(tmp_path: Path) -> None:
+    checks = await examine(settings(tmp_path, free_port()))
+    assert list(checks)[-1] == "session"
+    assert "closed" in checks["session"].found
+    assert "log in" in checks["session"].next
+
+
+async def test_nothing_listens_here_but_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with gateway() as port:
+        ports = {**doctor.TWS_PORTS, (Environment.PAPER, doctor.Settings(port=None).software): port}
+        monkeypatch.setattr(doctor, "TWS_PORTS", ports)
+        checks = await examine(settings(tmp_path, free_port()))
+    assert f"something listens on {port} (paper gateway)" in checks["session"].next
+
+
+async def test_an_http_server_is_not_the_api(tmp_path: Path) -> None:
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(4)
+        writer.write(b"HTTP/1.0 400 Bad Request\r\n\r\n")
+        writer.close()
+
+    async with server(refuse) as port:
+        checks = await examine(settings(tmp_path, port))
+    assert failures(checks) == ["session"]
+    assert "API" in checks["session"].next
+
+
+async def test_something_that_never_answers(tmp_path: Path) -> None:
+    async def listen_only(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    async with server(listen_only) as port:
+        checks = await examine(settings(tmp_path, port))
+    assert failures(checks) == ["session"]
+    assert "is that the API's port?" in checks["session"].next
+
+
+#: Fault of the gateway -> the check that fails, words of what was found, words of what next.
+FAULTS: tuple[tuple[str, str, str, str], ...] = (
+    ("no-handshake", "session", "never sent its version", "look at the gateway's window"),
+    ("eof-on-connect", "session", "closed the connection", "log in"),
+    ("no-accounts", "session", "account list", ""),
+    ("no-next-id", "session", "next order id", "look at the gateway's window"),
+    ("read-only", "orders", "Read-Only", "untick Read-Only API"),
+    ("no-market-data", "market data", "354", "moondev-ibkr costs AAPL"),
+    ("competing-session", "market data", "10197", "logged in elsewhere"),
+    ("silent-feed", "market data", "no answer", "market may be closed"),
+)
+
+
+@pytest.mark.parametrize(("fault", "name", "found", "next_step"), FAULTS, ids=[row[0] for row in FAULTS])
+async def test_faults(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str, name: str, found: str, next_step: str
+) -> None:
+    monkeypatch.setattr(doctor, "QUOTE_DEADLINE", 0.4)
+    async with gateway(fault) as port:
+        checks = await examine(settings(tmp_path, port))
+    assert failures(checks) == [name]
+    assert found in checks[name].found
+    assert next_step in checks[name].next
+
+
+async def test_a_farm_that_is_down_is_a_warning(tmp_path: Path) -> None:
+    farms = ((2103, "Market data farm connection is broken:usfarm"), (2106, "HMDS data farm connection is OK:ushmds"))
+    async with gateway(farms=farms) as port:
+        checks = await examine(settings(tmp_path, port))
+    assert checks["data farms"].verdict is Verdict.WARN
+    assert "usfarm" in checks["data farms"].found
+
+
+async def test_delayed_data_is_a_warning(tmp_path: Path) -> None:
+    async with gateway(not_subscribed=frozenset({"AAPL"})) as port:
+        refused = await examine(settings(tmp_path, port))
+        delayed = await examine(settings(tmp_path, port, delayed_data=True))
+    assert failures(refused) == ["market data"]
+    assert "IB_DELAYED_DATA" in refused["market data"].next
+    assert failures(delayed) == []
+    assert delayed["market data"].verdict is Verdict.WARN
+    assert "delayed" in delayed["market data"].found
+
+
+async def test_the_client_id_is_in_use(tmp_path: Path) -> None:
+    async with gateway() as port:
+        other = IbAsyncClient(ClientSettings(port=port, client_id=1))
+        await other.connect()
+        try:
+            checks = await examine(settings(tmp_path, port))
+        finally:
+            await other.disconnect()
+    assert failures(checks) == ["session"]
+    assert "already in use" in checks["session"].found
+    assert "IB_CLIENT_ID" in checks["session"].next
+
+
+async def test_an_account_of_another_kind(tmp_path: Path) -> None:
+    async with gateway() as port:
+        checks = await examine(settings(tmp_path, port, environment=Environment.LIVE))
+        asked = await examine(settings(tmp_path, port, account="DU0000009"))
+    assert checks["account"].verdict is Verdict.FAIL
+    assert "IB_ENVIRONMENT" in checks["account"].next
+    assert asked["account"].verdict is Verdict.FAIL
+    assert "DU0000009" in asked["account"].found
+
+
+async def test_an_unknown_symbol_ends_what_depends_on_it(tmp_path: Path) -> None:
+    async with gateway() as port:
+        checks = await examine(settings(tmp_path, port), "ZZZZ")
+    assert failures(checks) == ["contract"]
+    assert checks["orders"].found.startswith("not tried")
+
+
+def test_a_journal_that_was_changed_from_outside(tmp_path: Path) -> None:
+    chosen = settings(tmp_path, 4002)
+    chosen.state_folder.mkdir(parents=True)
+    path = chosen.state_folder / "journal.sqlite"
+    with contextlib.closing(Journal(path)) as journal:
+        journal.halt("drill")
+    assert doctor.journal_check(chosen).verdict is Verdict.OK
+    path.write_bytes(b"this is not a database, whatever its name says" * 50)
+    assert doctor.journal_check(chosen).verdict is Verdict.FAIL
+
+
+def test_the_command_joins_the_running_gateway(on_market: Command) -> None:
+    told = on_market("doctor", "--broker", "paper")
+    assert told.code == 0
+    assert "order precautions" in told.out
+    assert {check["verdict"] for check in on_market("doctor", "--broker", "paper", "--json").data["checks"]} == {
+        "ok",
+        "warning",
+    }
+
+
+def test_the_command_fails_when_a_check_does(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IB_PORT", str(free_port()))
+    told = command("doctor", "--json")
+    assert told.code == 1
+    assert [check["name"] for check in told.data["checks"] if check["verdict"] == "failed"] == ["session"]
