@@ -1,0 +1,77 @@
+"""The generated pages are current, and what the documents show runs."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def writer() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("write_docs", ROOT / "tools" / "write_docs.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_generated_pages_are_current() -> None:
+    stale = [
+        name for name, text in writer().pages().items() if (ROOT / "docs" / name).read_text(encoding="utf-8") != text
+    ]
+    assert not stale, "run python tools/write_docs.py"
+
+
+def run_python(*arguments: str, folder: Path) -> str:
+    answer = subprocess.run(
+        [sys.executable, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env=os.environ | {"IB_STATE_DIR": str(folder)},
+    )
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stderr == ""
+    return answer.stdout
+
+
+def test_the_readme_sample_runs(tmp_path: Path) -> None:
+    sample = re.search(r"```python\n(.*?)```", README, re.DOTALL)
+    assert sample is not None
+    assert "FILLED" in run_python("-c", sample[1], folder=tmp_path)
+
+
+#: Example and its arguments -> words of its output.
+EXAMPLES: tuple[tuple[tuple[str, ...], str], ...] = (
+    (("basic_trading.py",), "flat again: sold 10"),
+    (("market_data_stream.py", "0.5"), "AAPL"),
+    (("mean_reversion.py", "4"), "net liquidation"),
+)
+
+
+@pytest.mark.parametrize(("arguments", "words"), EXAMPLES, ids=[row[0][0] for row in EXAMPLES])
+def test_examples_run(tmp_path: Path, arguments: tuple[str, ...], words: str) -> None:
+    assert words in run_python(str(ROOT / "examples" / arguments[0]), *arguments[1:], folder=tmp_path)
+
+
+def test_every_example_is_tried() -> None:
+    assert {path.name for path in (ROOT / "examples").glob("*.py")} == {row[0][0] for row in EXAMPLES}
+
+
+@pytest.mark.parametrize(
+    "page", [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))], ids=lambda path: path.name
+)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+        assert target.startswith("http") or (page.parent / target).exists(), target
