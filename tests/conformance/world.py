@@ -154,7 +154,9 @@ class PaperWorld(World):
         await broker.connect()
 
     async def close(self) -> None:
+        assert isinstance(self.broker, PaperBroker)
         await self.broker.disconnect()
+        self.broker.journal.close()
 
     async def to(self, minutes: float) -> None:
         assert isinstance(self.broker, PaperBroker)

@@ -7,6 +7,7 @@ import logging
 import sqlite3
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -101,6 +102,8 @@ class Database:
             raise JournalError(what, str(failure), "choose a folder that this user may write to") from failure
         except sqlite3.Error as failure:
             raise journal_error(what, failure) from failure
+        # A journal that its owner forgot is closed with it, not when the interpreter ends.
+        weakref.finalize(self, self._connection.close)
         try:
             self._prepare(what)
         except sqlite3.Error as failure:

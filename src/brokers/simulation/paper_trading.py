@@ -75,6 +75,7 @@ class PaperBroker(ManagedBroker):
         self._paper_port = PaperPort(exchange)
         self._speed = speed
         self._clock_task: asyncio.Task[None] | None = None
+        self._closes_journal = False
         super().__init__(
             port=self._paper_port,
             journal=journal,
@@ -105,9 +106,12 @@ class PaperBroker(ManagedBroker):
         calendar = MarketCalendar()
         prices = make_prices(calendar, paths=bars, symbols=symbols, start=start, seed=seed)
         exchange = Exchange(prices, calendar=calendar, commissions=PriceList())
+        owned = journal is None
         if journal is None:
             journal = Journal(":memory:", now=lambda: exchange.now)
-        return cls(exchange, calendar, journal=journal, policy=policy, speed=speed)
+        broker = cls(exchange, calendar, journal=journal, policy=policy, speed=speed)
+        broker._closes_journal = owned
+        return broker
 
     async def connect(self) -> None:
         if self._trading:
@@ -126,6 +130,8 @@ class PaperBroker(ManagedBroker):
             self._clock_task = None
         await self._stop_trading()
         self._paper_port.close()
+        if self._closes_journal:
+            self.journal.close()
 
     def _beginning(self) -> datetime:
         """Now, or the next session's first calm moment when time runs by itself."""

@@ -93,6 +93,7 @@ def stage(tmp_path: Path) -> World:
             await made.agent.start()
             yield made
             await made.agent.stop()
+        broker.journal.close()
 
     return make
 
