@@ -63,7 +63,7 @@ class MarketLines:
         self._snapshots: dict[int, Callable[[], None]] = {}
         #: Seconds from the packet's arrival to the end of its dispatch, the latest thousand.
         self.dispatch_times: list[float] = []
-        api.pendingTickersEvent += self._on_tickers
+        api.wrapper.on_tickers = self._on_tickers
 
     def add_listener(self, listener: MarketListener) -> None:
         self._listeners.append(listener)

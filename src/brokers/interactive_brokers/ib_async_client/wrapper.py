@@ -100,6 +100,8 @@ class LinkWrapper(AnsweringWrapper):
         self.stray_ticks = 0
         #: Ticks of types that ib_async has no field for, by type.
         self.unknown_ticks: Counter[int] = Counter()
+        #: Called once a packet with the Tickers that it changed; ib_async's own events are for whoever listens to them.
+        self.on_tickers: Callable[[set[Any]], None] | None = None
         #: Listener methods that raised, by name.
         self.listener_failures: Counter[str] = Counter()
         self._revisions: OrderedDict[str, tuple[int, str]] = OrderedDict()
@@ -161,9 +163,30 @@ class LinkWrapper(AnsweringWrapper):
         if self.pendingTickers:
             for ticker in self.pendingTickers:
                 ticker.ticks = []
-                ticker.tickByTicks = []
-                ticker.domTicks = []
+                # most Tickers never have these two
+                if ticker.tickByTicks:
+                    ticker.tickByTicks = []
+                if ticker.domTicks:
+                    ticker.domTicks = []
             self.pendingTickers = set()
+
+    def tcpDataProcessed(self) -> None:
+        """Tell of the packet as ib_async does, but an event that nobody listens to costs a look instead of a call."""
+        ib, pending = self.ib, self.pendingTickers
+        # eventkit's bool() of an event is always True, and its len() costs as much as the call to be saved
+        if ib.updateEvent._slots.slots:
+            ib.updateEvent.emit()
+        if not pending:
+            return
+        time, timestamp = self.lastTime, self.time
+        for ticker in pending:
+            ticker.time, ticker.timestamp = time, timestamp
+            if ticker.updateEvent._slots.slots:
+                ticker.updateEvent.emit(ticker)
+        if self.on_tickers is not None:
+            self._tell(self.on_tickers, pending)
+        if ib.pendingTickersEvent._slots.slots:
+            ib.pendingTickersEvent.emit(pending)
 
     def priceSizeTick(self, reqId: int, tickType: int, price: float, size: float) -> None:
         if tickType in _PRICE_TYPES:
