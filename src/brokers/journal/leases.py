@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import weakref
 
 from .schema import journal_error
 
@@ -18,6 +19,9 @@ class ClientLease:
     def __init__(self, client_id: int, connection: sqlite3.Connection | None, held: set[int]) -> None:
         self.client_id = client_id
         self._connection = connection
+        if connection is not None:
+            # A forgotten lease ends with its holder, as it would with the process.
+            weakref.finalize(self, connection.close)
         self._held = held
 
     def release(self) -> None:
