@@ -320,3 +320,16 @@ def rejoined(gateway: Served, number: int, version: int) -> PlainClient:
             return client
         client.close()
     raise AssertionError(f"client id {number} stays in use")
+
+
+def test_an_empty_transmit_is_false(client: PlainClient) -> None:
+    """As @stoqey/ib leaves it when its caller did not set it."""
+    bid, _ = touch(client)
+    order = free_id(client)
+    client.place(order, action="BUY", quantity=1, type="LMT", limit=bid - 20, transmit="")
+    client.settle()
+    assert not {"PreSubmitted", "Submitted"} & set(client.life(order))
+    client.place(order, action="BUY", quantity=1, type="LMT", limit=bid - 20)
+    client.until(m.ORDER_STATUS, f1=order, f2="Submitted")
+    client.cancel(order)
+    client.until(m.ERROR, f2=order, f3=202)
