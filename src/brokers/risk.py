@@ -38,6 +38,12 @@ class RiskEngine:
         self._policy = policy
         self._view = view
         self._rules = tuple(rules)
+        #: (occasion, whether it is an exit of the emergency stop) -> its rules
+        self._asked = {
+            (occasion, spared): [rule for rule in self._rules if _applies(rule, occasion, spared)]
+            for occasion in Occasion
+            for spared in (False, True)
+        }
 
     @property
     def policy(self) -> RiskPolicy:
@@ -77,9 +83,7 @@ class RiskEngine:
 
     def _first_refusal(self, context: OrderContext) -> tuple[Rule, Refusal] | None:
         spared = context.emergency and not context.occasion.opens
-        for rule in self._rules:
-            if context.occasion not in rule.applies_to or (spared and not rule.emergency):
-                continue
+        for rule in self._asked[context.occasion, spared]:
             refusal = rule.check(context)
             if refusal is not None:
                 return rule, refusal
@@ -128,6 +132,10 @@ class RiskEngine:
             else:
                 candidate = min(_whole(refusal.fits, step) + context.filled, candidate - step)
         return ZERO
+
+
+def _applies(rule: Rule, occasion: Occasion, spared: bool) -> bool:
+    return occasion in rule.applies_to and (rule.emergency or not spared)
 
 
 def _whole(quantity: Decimal, step: Decimal) -> Decimal:

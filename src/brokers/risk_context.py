@@ -2,24 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from dataclasses import replace as with_fields
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
-from functools import cached_property
+from typing import Any, Generic, TypeVar
 
 from .domain.account import AccountSummary, Position
 from .domain.instrument import Instrument, InstrumentDetails
 from .domain.market_data import DataType, Quote
 from .domain.order import NewOrder, Order, OrderType, Side
-from .domain.sessions import Session
+from .domain.sessions import Session, TradingDay
 from .errors import BrokerError, RiskRefusal
 from .risk_policy import RiskPolicy
-from .risk_view import RiskView
+from .risk_view import RiskView, loss_day
 
 ZERO = Decimal(0)
+
+_T = TypeVar("_T")
+
+
+class once(Generic[_T]):
+    """A value read on first use and kept as an attribute; functools.cached_property takes a lock for it (Python 3.11)."""
+
+    def __init__(self, read: Callable[[Any], _T]) -> None:
+        self._read = read
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, instance: Any, owner: type) -> _T:
+        value = self._read(instance)
+        instance.__dict__[self._name] = value
+        return value
 
 
 class Occasion(StrEnum):
@@ -114,6 +131,8 @@ class OrderContext:
         emergency: bool = False,
     ) -> None:
         self.order = order
+        self.instrument = order.instrument
+        self.side = order.side
         self.view = view
         self.policy = policy
         self.replaces = replaces
@@ -133,41 +152,42 @@ class OrderContext:
             emergency=self.emergency,
         )
 
-    @property
-    def instrument(self) -> Instrument:
-        return self.order.instrument
-
-    @property
-    def side(self) -> Side:
-        return self.order.side
-
-    @cached_property
+    @once
     def now(self) -> datetime:
         return self.view.now()
 
-    @cached_property
+    @once
+    def day(self) -> date:
+        """The loss day of now."""
+        return loss_day(self.now)
+
+    @once
+    def trading_day(self) -> TradingDay | None:
+        return self.view.trading_day(self.instrument)
+
+    @once
     def account(self) -> str:
         return self.order.account or self.view.default_account()
 
-    @cached_property
+    @once
     def summary(self) -> AccountSummary | None:
         return self.view.account(self.account)
 
-    @cached_property
+    @once
     def details(self) -> InstrumentDetails | None:
         return self.view.details(self.instrument)
 
-    @cached_property
+    @once
     def session(self) -> Session:
         return self.view.session(self.instrument)
 
     # Quotes
 
-    @cached_property
+    @once
     def quote(self) -> Quote | None:
         return self.view.quote(self.instrument)
 
-    @cached_property
+    @once
     def quote_fault(self) -> tuple[str, str] | None:
         """Why the quote cannot be measured by, as (value, text); None when it is fresh, live and two-sided."""
         quote = self.quote
@@ -184,7 +204,7 @@ class OrderContext:
             return (sides, f"the quote is one-sided or crossed ({sides})")
         return None
 
-    @cached_property
+    @once
     def touch(self) -> tuple[Decimal, Decimal] | None:
         """Bid and ask of a quote without fault."""
         quote = self.quote
@@ -192,7 +212,7 @@ class OrderContext:
             return None
         return decimal(quote.bid), decimal(quote.ask)
 
-    @cached_property
+    @once
     def price(self) -> Decimal | None:
         """The highest price per share that this order may plausibly trade at, in the instrument's currency."""
         order = self.order
@@ -204,44 +224,56 @@ class OrderContext:
 
     # The contract's position and orders
 
-    @cached_property
+    @once
     def live(self) -> Sequence[Order]:
         """Every order of the account that may fill."""
         return self.view.working_orders(self.account)
 
-    @cached_property
-    def working(self) -> list[Order]:
+    @once
+    def working(self) -> Sequence[Order]:
         """Orders of the account that may fill, without the one replaced."""
-        replaced = self.replaces.key if self.replaces is not None else None
+        if self.replaces is None:
+            return self.live
+        replaced = self.replaces.key
         return [order for order in self.live if order.key != replaced]
 
-    @cached_property
+    @once
     def by_key(self) -> dict[str, Order]:
         return {order.key: order for order in self.live}
 
-    @cached_property
+    @once
+    def positions(self) -> Sequence[Position]:
+        """What the broker tells for the account."""
+        return self.view.positions(self.account)
+
+    @once
     def siblings(self) -> list[Order]:
         """Working orders of this contract."""
         return [order for order in self.working if same_contract(order.instrument, self.instrument)]
 
-    @cached_property
+    @once
     def _assumed(self) -> Decimal:
         """What the bracket's entry adds to the position while a leg is checked."""
         return self.parent.side.sign * self.parent.quantity if self.parent is not None else ZERO
 
-    @cached_property
+    @once
     def held(self) -> Decimal:
         """Signed position that the broker tells for the contract."""
-        rows = self.view.positions(self.account)
-        return sum((row.quantity for row in rows if same_contract(row.instrument, self.instrument)), self._assumed)
+        held = self._assumed
+        for row in self.positions:
+            if same_contract(row.instrument, self.instrument):
+                held += row.quantity
+        return held
 
-    @cached_property
+    @once
     def owned(self) -> Decimal:
         """Signed position that this journal opened."""
         return self.view.owned_position(self.account, self.instrument) + self._assumed
 
     def _competing(self, *, foreign: bool) -> Decimal:
         """Shares on this order's side that work already and would reduce the same position."""
+        if not self.siblings:
+            return ZERO
         group = self.order.oca_group
         rivals = [
             order
@@ -250,7 +282,7 @@ class OrderContext:
         ]
         return pending(rivals, self.side, self.by_key)
 
-    @cached_property
+    @once
     def closable(self) -> Decimal:
         """Shares that this order may reduce: owned and held, less what works on the same side; never below 0.
 
@@ -258,10 +290,12 @@ class OrderContext:
         """
         sign = -self.side.sign
         broker = self.held * sign - self._competing(foreign=True)
+        if broker <= 0:
+            return ZERO
         own = broker if self.emergency else self.owned * sign - self._competing(foreign=False)
         return max(min(own, broker), ZERO)
 
-    @cached_property
+    @once
     def occasion(self) -> Occasion:
         if self.quantity <= self.closable:
             return Occasion.EXIT if self.replaces is None else Occasion.EXIT_CHANGE
@@ -276,7 +310,7 @@ class OrderContext:
         rate = self.view.fx_rate(currency)
         return None if rate is None else amount * rate
 
-    @cached_property
+    @once
     def unit_value(self) -> Decimal | None:
         """USD for one share or contract of this order at `price`."""
         return None if self.price is None else self._unit(self.price)
@@ -284,7 +318,7 @@ class OrderContext:
     def _unit(self, price: Decimal) -> Decimal | None:
         return self.usd(price * self.instrument.multiplier, self.instrument.currency)
 
-    @cached_property
+    @once
     def base_value(self) -> Decimal | None:
         """USD of what is held, and works on this order's side already, in this order's direction."""
         if self.price is None:
@@ -294,11 +328,18 @@ class OrderContext:
         standing = self.held * self.side.sign + self._competing(foreign=True)
         return None if unit is None else max(standing, ZERO) * unit
 
-    @cached_property
+    @once
+    def position_value(self) -> Decimal | None:
+        """USD of the position with this order and all that works in its direction."""
+        if self.unit_value is None or self.base_value is None:
+            return None
+        return self.base_value + self.quantity * self.unit_value
+
+    @once
     def other_exposure(self) -> Decimal | str:
         """Worst value in USD of everything but this contract, or which contract cannot be valued."""
         books: dict[Hashable, tuple[Instrument, list[Position], list[Order]]] = {}
-        for row in self.view.positions(self.account):
+        for row in self.positions:
             books.setdefault(contract_key(row.instrument), (row.instrument, [], []))[1].append(row)
         for order in self.working:
             books.setdefault(contract_key(order.instrument), (order.instrument, [], []))[2].append(order)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import datetime, time, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
-from zoneinfo import ZoneInfo
 
 from .domain.order import Order, OrderType, Side, TimeInForce
 from .domain.sessions import Session
 from .risk_context import OrderContext, Refusal, same_contract
-from .risk_view import loss_day
+from .risk_view import day_began
 
-_EASTERN = ZoneInfo("America/New_York")
 _BPS = Decimal(10_000)
 
 
@@ -38,7 +36,7 @@ def outside_hours(c: OrderContext) -> Refusal | None:
 
 
 def open_blackout(c: OrderContext) -> Refusal | None:
-    day = c.view.trading_day(c.instrument)
+    day = c.trading_day
     blackout = c.policy.open_blackout
     if day is None or not day.open <= c.now < day.open + blackout:
         return None
@@ -202,5 +200,4 @@ def orders_per_minute(c: OrderContext) -> Refusal | None:
 
 
 def orders_per_day(c: OrderContext) -> Refusal | None:
-    midnight = datetime.combine(loss_day(c.now), time(0), tzinfo=_EASTERN)
-    return _rate(c, midnight, c.policy.max_orders_per_day, "since 00:00 ET")
+    return _rate(c, day_began(c.day), c.policy.max_orders_per_day, "since 00:00 ET")

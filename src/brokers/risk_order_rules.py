@@ -133,8 +133,10 @@ def tick_size(c: OrderContext) -> Refusal | None:
 
 def ownership(c: OrderContext) -> Refusal | None:
     against = -c.side.sign
+    if c.held * against <= 0 or not c.occasion.opens:
+        return None
     foreign = c.held * against - max(c.owned * against, ZERO)
-    if not c.occasion.opens or foreign <= 0:
+    if foreign <= 0:
         return None
     fits = c.closable
     return Refusal(

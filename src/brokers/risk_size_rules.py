@@ -6,7 +6,6 @@ from decimal import Decimal
 
 from .domain.order import Side
 from .risk_context import ZERO, OrderContext, Refusal
-from .risk_view import loss_day
 
 # Loss and money
 
@@ -14,7 +13,7 @@ from .risk_view import loss_day
 def daily_loss(c: OrderContext) -> Refusal | None:
     start, summary = c.view.day_start(c.account), c.summary
     limit = c.policy.max_daily_loss
-    if start is None or start.day != loss_day(c.now):
+    if start is None or start.day != c.day:
         return Refusal(
             "today's starting net liquidation is not known", "wait for the account", "unknown", limit, fits=ZERO
         )
@@ -111,10 +110,10 @@ def order_value(c: OrderContext) -> Refusal | None:
 
 
 def _position_limit(c: OrderContext, limit: Decimal, what: str) -> Refusal | None:
-    if c.unit_value is None or c.base_value is None:
+    value, unit, base = c.position_value, c.unit_value, c.base_value
+    if value is None or unit is None or base is None:
         return _unvalued("the position", limit)
-    value = c.base_value + c.quantity * c.unit_value
-    return _sized(c, value, limit, c.unit_value, c.base_value, what, "above the limit")
+    return _sized(c, value, limit, unit, base, what, "above the limit")
 
 
 def position_value(c: OrderContext) -> Refusal | None:
@@ -133,8 +132,10 @@ def concentration(c: OrderContext) -> Refusal | None:
         net = c.usd(summary.net_liquidation, summary.currency)
     if net is None:
         return _unvalued("the account", c.policy.max_concentration)
-    share = f"in one position of an account of {net:.2f} USD"
-    return _position_limit(c, max(net, ZERO) * c.policy.max_concentration, share)
+    limit = max(net, ZERO) * c.policy.max_concentration
+    if c.position_value is not None and c.position_value <= limit:
+        return None
+    return _position_limit(c, limit, f"in one position of an account of {net:.2f} USD")
 
 
 def exposure(c: OrderContext) -> Refusal | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Protocol
 from zoneinfo import ZoneInfo
@@ -18,9 +18,23 @@ from .domain.sessions import Session, TradingDay
 _EASTERN = ZoneInfo("America/New_York")
 
 
+def day_began(day: date) -> datetime:
+    """00:00 New York time of `day`, in UTC: moments of one zone compare without asking for their offsets."""
+    return datetime.combine(day, time(0), tzinfo=_EASTERN).astimezone(UTC)
+
+
+#: The day asked for last and its two midnights: the same one, several times an order.
+_latest = (date.min, datetime.max.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
+
+
 def loss_day(moment: datetime) -> date:
     """The day that the daily loss of `moment` counts for: it begins at 00:00 New York time."""
-    return moment.astimezone(_EASTERN).date()
+    global _latest
+    day, began, ends = _latest
+    if not began <= moment < ends:
+        day = moment.astimezone(_EASTERN).date()
+        _latest = (day, day_began(day), day_began(day + timedelta(days=1)))
+    return day
 
 
 @dataclass(frozen=True, slots=True)

@@ -147,11 +147,12 @@ def check_conditions(
 
     `day` is today's trading day (None when there is none, or it is not known). Moments are aware.
     """
+    window = window_of(order.type, order.tif, order.outside_rth)
     return (
         _by_contract(order, instrument)
         or _by_type(order)
-        or _by_session(order, session)
-        or _by_cut_off(order, instrument, now, day)
+        or _by_session(window, session)
+        or _by_cut_off(window, instrument, now, day)
         or _by_date(order, now)
     )
 
@@ -192,8 +193,7 @@ def _by_type(order: NewOrder) -> Refused | None:
     return None
 
 
-def _by_session(order: NewOrder, session: Session) -> Refused | None:
-    window = window_of(order.type, order.tif, order.outside_rth)
+def _by_session(window: Window, session: Session) -> Refused | None:
     verdict = SESSIONS[window, session]
     if verdict is None:
         return None
@@ -202,8 +202,7 @@ def _by_session(order: NewOrder, session: Session) -> Refused | None:
     return Refused(f"the session is {session}: {why}", next, session, _words(taken))
 
 
-def _by_cut_off(order: NewOrder, instrument: Instrument, now: datetime, day: TradingDay | None) -> Refused | None:
-    window = window_of(order.type, order.tif, order.outside_rth)
+def _by_cut_off(window: Window, instrument: Instrument, now: datetime, day: TradingDay | None) -> Refused | None:
     if window is Window.CLOSING:
         if day is None:
             why = f"today's close is not known: {_QUEUED}"
