@@ -160,6 +160,8 @@ async def _serve(settings: GatewaySettings, commissions: PriceList, *, control: 
     async with Gateway(settings, commissions=commissions) as running:
         _stop_on_signals(running)
         log.info("the TWS door listens on %s:%d", running.server.host, running.tws_port)
+        if not settings.tws.allowed and settings.tws.host not in ("127.0.0.1", "::1", "localhost"):
+            log.warning("everybody who reaches %s may trade here; --allow names who may", settings.tws.host)
         driver = asyncio.create_task(obey_all(running, _lines(), _reply)) if control else None
         if settings.clock is not ClockMode.CONTROL:
             print(

@@ -182,10 +182,11 @@ def _kept_market(folder: Path) -> PaperMarket:
 
 
 def _put_aside(folder: Path) -> None:
-    """The account is given up; its journal is kept under another name, since it tells what was done."""
-    (folder / ACCOUNT_FILE).unlink(missing_ok=True)
+    """The account is given up; its file and its journal are kept under other names, since they tell what was done."""
     (folder / MARKET_FILE).unlink(missing_ok=True)
-    name = f"journal-until-{datetime.now(UTC):%Y%m%d-%H%M%S}.sqlite"
-    for ending in ("-wal", "-shm", ""):
+    until = f"until-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    names = {ACCOUNT_FILE: f"paper-account-{until}.json"}
+    names |= {f"{JOURNAL_FILE}{ending}": f"journal-{until}.sqlite{ending}" for ending in ("", "-wal", "-shm")}
+    for name, kept in names.items():
         with contextlib.suppress(FileNotFoundError):
-            (folder / f"{JOURNAL_FILE}{ending}").rename(folder / f"{name}{ending}")
+            (folder / name).rename(folder / kept)
