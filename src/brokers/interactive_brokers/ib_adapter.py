@@ -22,7 +22,7 @@ from ..domain.order import NewOrder, Side
 from ..domain.reports import WireOrder
 from ..domain.sessions import Session
 from ..errors import BrokerError, ConfigurationError, NoData, NotConnected
-from ..journal import Journal
+from ..journal import ClientLease, Journal
 from ..managed_broker import BrokerGate, BrokerRiskView, ManagedBroker, StopSettings
 from ..orders import OrderManager, OrderSettings
 from ..risk import RiskPolicy
@@ -80,6 +80,7 @@ class IBAdapter(ManagedBroker):
         self._professional = professional
         self._margin_what_if = margin_what_if
         self._closes_journal = False
+        self._lease: ClientLease | None = None
         self.contracts = ContractBook(transport, clock, contracts_file)
         self.pacer = HistoricalPacer(clock.monotonic)
         self.history = HistoryStore(transport, self.pacer, clock, self._session_close, keep=keep_history)
@@ -111,6 +112,8 @@ class IBAdapter(ManagedBroker):
     ) -> IBAdapter:
         """The adapter that the settings describe (None: the environment's); nothing is opened but the journal's file.
 
+        The client id is leased from the journal: the configured one, or the next that no living process of this
+        journal holds, so that a second command beside a running one neither takes over its orders nor is refused.
         Going live and the account's kind are checked by `Settings.check_account` as soon as the session tells its
         accounts, before any question or order. Raises ConfigurationError or JournalError.
         """
@@ -122,12 +125,14 @@ class IBAdapter(ManagedBroker):
             for account in chosen:
                 settings.check_account(account)
 
-        client = IbAsyncClient(TwsSettings.from_settings(settings), clock=market_clock, check_accounts=check_accounts)
         folder = settings.state_folder
         owned = journal is None
         if journal is None:
             folder.mkdir(parents=True, exist_ok=True)
             journal = Journal(folder / JOURNAL_FILE, synchronous=settings.journal_synchronous, now=market_clock.now)
+        lease = journal.lease_client_id(settings.client_id)
+        tws = replace(TwsSettings.from_settings(settings), client_id=lease.client_id)
+        client = IbAsyncClient(tws, clock=market_clock, check_accounts=check_accounts)
         adapter = cls(
             client,
             journal=journal,
@@ -143,6 +148,7 @@ class IBAdapter(ManagedBroker):
             keep_history=settings.enabled(Feature.HISTORY_CACHE),
         )
         adapter._closes_journal = owned
+        adapter._lease = lease
         return adapter
 
     def _make_manager(self, settings: OrderSettings) -> OrderManager:
@@ -189,6 +195,8 @@ class IBAdapter(ManagedBroker):
         await self.data.close()
         self.contracts.save()
         await self.transport.disconnect()
+        if self._lease is not None:
+            self._lease.release()
         if self._closes_journal:
             self.journal.close()
 
