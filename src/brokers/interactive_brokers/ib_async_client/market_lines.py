@@ -241,15 +241,17 @@ class MarketLines:
     # What arrives
 
     def _on_tickers(self, tickers: Iterable[Ticker]) -> None:
-        now, time = asyncio.get_running_loop().time(), self._clock.now()
+        by_ticker, time = self._by_ticker, None
         changed: list[Line] = []
         for ticker in tickers:
-            line = self._by_ticker.get(id(ticker))
+            line = by_ticker.get(id(ticker))
             if line is None:
                 look = self._snapshots.get(id(ticker))
                 if look is not None:
                     look()
                 continue
+            if time is None:
+                now, time = asyncio.get_running_loop().time(), self._clock.now()
             if line.ticker is ticker:
                 line.touch(now, time)
                 changed.append(line)
