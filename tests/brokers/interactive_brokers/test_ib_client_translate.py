@@ -1,20 +1,31 @@
 """What IB says becomes what we mean: no sentinel gets through, nothing is lost, nothing of the caller's is touched."""
 
+import math
+import pickle
+from dataclasses import FrozenInstanceError, replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from ib_async.contract import Contract, ContractDetails, TagValue
 from ib_async.objects import BarData, CommissionReport, Execution
 from ib_async.order import Order, OrderState
 from ib_async.ticker import Ticker
-from ib_async.util import UNSET_DOUBLE
+from ib_async.util import UNSET_DOUBLE, UNSET_INTEGER
 from moondev_ibkr.brokers.domain.instrument import Instrument, SecType
-from moondev_ibkr.brokers.domain.market_data import DataType
+from moondev_ibkr.brokers.domain.market_data import DataType, Quote
 from moondev_ibkr.brokers.domain.order import NewOrder, OrderType, Side, TimeInForce
 from moondev_ibkr.brokers.domain.reports import BrokerStatus, WireOrder
 from moondev_ibkr.brokers.errors import InvalidData, InvalidInstrument
 from moondev_ibkr.brokers.interactive_brokers.ib_async_client import translate
+from moondev_ibkr.brokers.interactive_brokers.ib_vocabulary import (
+    DATA_TYPES,
+    to_halted,
+    to_market_price,
+    to_market_size,
+)
 
 D = Decimal
 NOW = datetime(2025, 1, 2, 15, tzinfo=UTC)
@@ -214,3 +225,44 @@ def test_d06_a_ticker_with_nothing_in_it_is_a_quote_of_nothing():
     assert (quote.bid, quote.ask, quote.last, quote.bid_size) == (None, None, 150.0, 0.0)
     assert quote.data_type is DataType.DELAYED
     assert quote.halted is True
+
+
+ANY_NUMBER = st.one_of(
+    st.sampled_from([-1.0, 0.0, math.nan, math.inf, -math.inf, UNSET_DOUBLE, UNSET_INTEGER, 1.0, 2.0, None]),
+    st.floats(),
+)
+PRICE_FIELDS = {
+    "bid": "bid",
+    "ask": "ask",
+    "last": "last",
+    "open": "open",
+    "high": "high",
+    "low": "low",
+    "close": "close",
+}
+SIZE_FIELDS = {"bid_size": "bidSize", "ask_size": "askSize", "last_size": "lastSize", "volume": "volume"}
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_a_quote_holds_what_the_vocabulary_says_of_each_field_and_is_an_ordinary_frozen_quote(data):
+    ticker = Ticker(contract=translate.to_contract(AAPL))
+    for name in (*PRICE_FIELDS.values(), *SIZE_FIELDS.values(), "halted"):
+        setattr(ticker, name, data.draw(ANY_NUMBER))
+    ticker.marketDataType = data.draw(st.integers(0, 5))
+    expected = Quote(
+        AAPL,
+        NOW,
+        **{ours: to_market_price(getattr(ticker, theirs)) for ours, theirs in PRICE_FIELDS.items()},
+        **{ours: to_market_size(getattr(ticker, theirs)) for ours, theirs in SIZE_FIELDS.items()},
+        halted=to_halted(ticker.halted),
+        data_type=DATA_TYPES.get(ticker.marketDataType, DataType.LIVE),
+        source="tws",
+    )
+    quote = translate.to_quote(ticker, AAPL, NOW, "tws")
+    assert type(quote) is Quote
+    assert (quote, hash(quote), repr(quote)) == (expected, hash(expected), repr(expected))
+    assert replace(quote, suspect="x") == replace(expected, suspect="x")
+    assert pickle.loads(pickle.dumps(quote)) == expected
+    with pytest.raises(FrozenInstanceError):
+        quote.bid = 1.0

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 from ib_async.contract import Contract, ContractDetails
 from ib_async.objects import BarData, Execution
@@ -32,6 +32,8 @@ from ..ib_vocabulary import (
     STATUS_WORDS,
     TIF_WORDS,
     TIFS,
+    UNSET_DOUBLE,
+    UNSET_INTEGER,
     PriceSlot,
     ib_time,
     intent_prices,
@@ -390,26 +392,64 @@ def to_bar(bar: BarData) -> Bar:
     )
 
 
+class _Draft:
+    """A Quote that is being filled in. A frozen dataclass sets each field by a call of its own, which is most of the
+    cost of making one; a draft's are plain assignments, and its last is to become a Quote."""
+
+    __slots__ = Quote.__slots__
+
+    instrument: Instrument
+    time: datetime
+    bid: float | None
+    ask: float | None
+    bid_size: float | None
+    ask_size: float | None
+    last: float | None
+    last_size: float | None
+    open: float | None
+    high: float | None
+    low: float | None
+    close: float | None
+    volume: float | None
+    halted: bool | None
+    data_type: DataType
+    source: str
+    suspect: str | None
+
+
 def to_quote(ticker: Ticker, instrument: Instrument, time: datetime, source: str) -> Quote:
     """The ticker's present state; every sentinel is None (fault D06), the data type is what was delivered (D10)."""
-    return Quote(
-        instrument,
-        time,
-        to_market_price(ticker.bid),
-        to_market_price(ticker.ask),
-        to_market_size(ticker.bidSize),
-        to_market_size(ticker.askSize),
-        to_market_price(ticker.last),
-        to_market_size(ticker.lastSize),
-        to_market_price(ticker.open),
-        to_market_price(ticker.high),
-        to_market_price(ticker.low),
-        to_market_price(ticker.close),
-        to_market_size(ticker.volume),
-        to_halted(ticker.halted),
-        DATA_TYPES.get(ticker.marketDataType, DataType.LIVE),
-        source,
-    )
+    draft = _Draft()
+    draft.instrument, draft.time, draft.source, draft.suspect = instrument, time, source, None
+    # to_market_price and to_market_size written out: twelve calls would cost more than all the rest
+    value = ticker.bid
+    draft.bid = value if value is not None and 0 < value < UNSET_DOUBLE else None
+    value = ticker.ask
+    draft.ask = value if value is not None and 0 < value < UNSET_DOUBLE else None
+    value = ticker.last
+    draft.last = value if value is not None and 0 < value < UNSET_DOUBLE else None
+    value = ticker.open
+    draft.open = value if value is not None and 0 < value < UNSET_DOUBLE else None
+    value = ticker.high
+    draft.high = value if value is not None and 0 < value < UNSET_DOUBLE else None
+    value = ticker.low
+    draft.low = value if value is not None and 0 < value < UNSET_DOUBLE else None
+    value = ticker.close
+    draft.close = value if value is not None and 0 < value < UNSET_DOUBLE else None
+    value = ticker.bidSize
+    draft.bid_size = value if value is not None and 0 <= value < UNSET_DOUBLE and value != UNSET_INTEGER else None
+    value = ticker.askSize
+    draft.ask_size = value if value is not None and 0 <= value < UNSET_DOUBLE and value != UNSET_INTEGER else None
+    value = ticker.lastSize
+    draft.last_size = value if value is not None and 0 <= value < UNSET_DOUBLE and value != UNSET_INTEGER else None
+    value = ticker.volume
+    draft.volume = value if value is not None and 0 <= value < UNSET_DOUBLE and value != UNSET_INTEGER else None
+    value = ticker.halted
+    # NaN, the only value that differs from itself, is what nearly every ticker has
+    draft.halted = to_halted(value) if value == value else None
+    draft.data_type = DATA_TYPES.get(ticker.marketDataType, DataType.LIVE)
+    draft.__class__ = Quote  # type: ignore[assignment]
+    return cast(Quote, draft)
 
 
 def to_depth(ticker: Ticker, instrument: Instrument, time: datetime) -> Depth:
