@@ -6,6 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from ..domain.instrument import Instrument
 from ..domain.market_data import BidAsk, Depth, Gap, MarketEvent, Resumed, StreamKind, Trade
@@ -13,6 +14,10 @@ from .ib_transport import QuoteLine
 
 #: Trades, tick-by-tick and depth events that one consumer may fall behind.
 QUEUE_LIMIT = 10_000
+#: What may be dropped, and the markers that may not; anything else in a queue is a line.
+_PLAIN = (Trade, BidAsk, Depth)
+_MARKERS = (Gap, Resumed)
+_EVENTS = frozenset((*_PLAIN, *_MARKERS))
 
 
 @dataclass(slots=True)
@@ -62,14 +67,16 @@ class MarketStream(AsyncIterator[MarketEvent]):
             if due > loop.time():
                 loop.call_at(due, self._queue_line, line)
                 return
-        self._queue_line(line)
+        self._queue.append(line)
+        if self._waiter is not None:
+            self._wake()
 
     def _queue_line(self, line: QuoteLine) -> None:
         self._queue.append(line)
         self._wake()
 
     def offer(self, event: MarketEvent) -> None:
-        if not isinstance(event, Gap | Resumed):
+        if not isinstance(event, _MARKERS):
             if self._plain >= self._limit:
                 self._drop_oldest()
             self._plain += 1
@@ -78,15 +85,19 @@ class MarketStream(AsyncIterator[MarketEvent]):
 
     def _drop_oldest(self) -> None:
         for index, waiting in enumerate(self._queue):
-            if isinstance(waiting, Trade | BidAsk | Depth):
+            if isinstance(waiting, _PLAIN):
                 del self._queue[index]
                 self._plain -= 1
                 self.counts.dropped += 1
                 return
 
     def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        waiter = self._waiter
+        if waiter is not None:
+            # the rest of a packet finds nobody left to wake
+            self._waiter = None
+            if not waiter.done():
+                waiter.set_result(None)
 
     def __aiter__(self) -> MarketStream:
         return self
@@ -95,23 +106,19 @@ class MarketStream(AsyncIterator[MarketEvent]):
         while not self._queue:
             if self._closed:
                 raise StopAsyncIteration
-            self._waiter = asyncio.get_running_loop().create_future()
-            try:
-                await self._waiter
-            finally:
-                self._waiter = None
+            self._waiter = waiter = asyncio.get_running_loop().create_future()
+            await waiter
         return self._take()
 
     def _take(self) -> MarketEvent:
         item = self._queue.popleft()
         self.counts.delivered += 1
-        if isinstance(item, Trade | BidAsk | Depth):
-            self._plain -= 1
-            return item
-        if isinstance(item, Gap | Resumed):
-            return item
-        # a queue holds nothing but lines and events
-        line: QuoteLine = item  # type: ignore[assignment]
+        # a lookup by type: every quote passes here, and isinstance of five classes costs as much as all of it
+        if type(item) in _EVENTS:
+            if isinstance(item, _PLAIN):
+                self._plain -= 1
+            return cast(MarketEvent, item)
+        line = cast(QuoteLine, item)
         number = line.instrument.con_id or 0
         self._waiting_lines.discard(number)
         if self._conflation:

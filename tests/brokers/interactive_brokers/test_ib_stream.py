@@ -121,3 +121,36 @@ async def test_a_consumer_that_waits_is_woken_and_a_closed_stream_ends():
     assert hub.streams == ()
     hub.on_lines([Line(AAPL, 9.0)])
     assert stream.waiting == 0
+
+
+async def test_a_packet_of_many_lines_wakes_its_consumer_once():
+    hub = StreamHub()
+    stream, _ = open_stream(hub, AAPL, MSFT)
+    batches = []
+
+    async def consume():
+        async for quote in stream:
+            batches.append([quote, *stream.take_all()])
+
+    consumer = asyncio.ensure_future(consume())
+    await asyncio.sleep(0)
+    hub.on_lines([Line(AAPL, 1.0), Line(MSFT, 2.0)])
+    hub.on_trade(trade(1))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert [[quote.last for quote in batch] for batch in batches] == [[1.0, 2.0]]
+    await stream.aclose()
+    await asyncio.wait_for(consumer, 1)
+
+
+async def test_a_consumer_that_gave_up_waiting_can_wait_again():
+    hub = StreamHub()
+    stream, _ = open_stream(hub, AAPL)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(anext(stream), 0.001)
+    hub.on_lines([Line(AAPL, 1.0)])
+    assert (await anext(stream)).last == 1.0
+    again = asyncio.ensure_future(anext(stream))
+    await asyncio.sleep(0)
+    hub.on_lines([Line(AAPL, 2.0)])
+    assert (await asyncio.wait_for(again, 1)).last == 2.0
