@@ -25,7 +25,7 @@ _T = TypeVar("_T")
 
 
 class once(Generic[_T]):
-    """A value read on first use and kept as an attribute; functools.cached_property takes a lock for it (Python 3.11)."""
+    """A value read on first use, then an attribute; functools.cached_property takes a lock for that (Python 3.11)."""
 
     def __init__(self, read: Callable[[Any], _T]) -> None:
         self._read = read

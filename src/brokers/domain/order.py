@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-import uuid
+import secrets
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
@@ -62,6 +62,10 @@ class PriceField(StrEnum):
     TRAIL_PERCENT = "trail_percent"
 
 
+#: Each with its plain name: a StrEnum's own `value` is a function call, once per field and order.
+_PRICES = tuple((price, price.value) for price in PriceField)
+
+
 @dataclass(frozen=True, slots=True)
 class TypeRule:
     """Which price fields an order type must have and may have; any other is refused (fault O33)."""
@@ -70,6 +74,9 @@ class TypeRule:
     optional: frozenset[PriceField] = frozenset()
     #: Exactly one of these must be given.
     one_of: frozenset[PriceField] = frozenset()
+
+    def allows(self, price: PriceField) -> bool:
+        return price in self.required or price in self.one_of or price in self.optional
 
 
 _NONE: frozenset[PriceField] = frozenset()
@@ -91,7 +98,7 @@ TYPE_RULES: dict[OrderType, TypeRule] = {
 
 def new_key() -> str:
     """A fresh order key: 32 hexadecimal characters."""
-    return uuid.uuid4().hex
+    return secrets.token_hex(16)
 
 
 def to_decimal(value: Decimal | int | str | float, name: str) -> Decimal:
@@ -134,39 +141,43 @@ class NewOrder:
     reason: str = ""
 
     def __post_init__(self) -> None:
-        what = f"{self.side} {self.quantity} {self.instrument}"
-        object.__setattr__(self, "side", Side(self.side))
-        object.__setattr__(self, "type", OrderType(self.type))
-        object.__setattr__(self, "tif", TimeInForce(self.tif))
-        object.__setattr__(self, "quantity", to_decimal(self.quantity, "quantity"))
+        set_field = object.__setattr__
+        set_field(self, "side", Side(self.side))
+        set_field(self, "type", OrderType(self.type))
+        set_field(self, "tif", TimeInForce(self.tif))
+        set_field(self, "quantity", to_decimal(self.quantity, "quantity"))
         if self.quantity <= 0:
-            raise InvalidOrder(what, "the quantity must be above zero", "the direction is given by the side")
-        for name in PriceField:
-            value = getattr(self, name.value)
+            raise self._impossible("the quantity must be above zero", "the direction is given by the side")
+        given = []
+        for price, name in _PRICES:
+            value = getattr(self, name)
             if value is not None:
-                number = to_decimal(value, name.value)
-                object.__setattr__(self, name.value, number)
+                number = to_decimal(value, name)
+                set_field(self, name, number)
                 if number <= 0:
-                    raise InvalidOrder(what, f"{name.value} {number} must be above zero")
-        self._check_prices(what)
+                    raise self._impossible(f"{name} {number} must be above zero")
+                given.append(price)
+        self._check_prices(given)
         if not KEY_PATTERN.match(self.key):
-            raise InvalidOrder(what, f"key {self.key!r} is not 1 to 32 characters of A-Z a-z 0-9 -")
+            raise self._impossible(f"key {self.key!r} is not 1 to 32 characters of A-Z a-z 0-9 -")
         if (self.tif is TimeInForce.GTD) != (self.good_till is not None):
-            raise InvalidOrder(what, "good_till goes with TIF GTD, and GTD needs it")
+            raise self._impossible("good_till goes with TIF GTD, and GTD needs it")
         if self.good_till is not None and self.good_till.tzinfo is None:
-            raise InvalidOrder(what, "good_till must carry a time zone")
+            raise self._impossible("good_till must carry a time zone")
 
-    def _check_prices(self, what: str) -> None:
+    def _impossible(self, why: str, next: str = "") -> InvalidOrder:
+        return InvalidOrder(f"{self.side} {self.quantity} {self.instrument}", why, next)
+
+    def _check_prices(self, given: list[PriceField]) -> None:
         rule = TYPE_RULES[self.type]
-        given = {name for name in PriceField if getattr(self, name.value) is not None}
-        missing = rule.required - given
+        missing = rule.required.difference(given)
         if missing:
-            raise InvalidOrder(what, f"{self.type} needs {', '.join(sorted(missing))}")
-        if rule.one_of and len(given & rule.one_of) != 1:
-            raise InvalidOrder(what, f"{self.type} needs exactly one of {', '.join(sorted(rule.one_of))}")
-        unused = given - rule.required - rule.optional - rule.one_of
+            raise self._impossible(f"{self.type} needs {', '.join(sorted(missing))}")
+        if rule.one_of and len(rule.one_of.intersection(given)) != 1:
+            raise self._impossible(f"{self.type} needs exactly one of {', '.join(sorted(rule.one_of))}")
+        unused = [name for name in given if not rule.allows(name)]
         if unused:
-            raise InvalidOrder(what, f"{self.type} does not use {', '.join(sorted(unused))}", "leave it out")
+            raise self._impossible(f"{self.type} does not use {', '.join(sorted(unused))}", "leave it out")
 
     def with_key(self, key: str) -> NewOrder:
         return replace(self, key=key)

@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from functools import lru_cache
+from json.encoder import encode_basestring_ascii
 from typing import Any
 
 from ..domain.instrument import Instrument, SecType
 from ..domain.order import Fill, NewOrder, OrderType, Side, TimeInForce
 
+#: A text as JSON.
+quoted = encode_basestring_ascii
 _encoder = json.JSONEncoder(separators=(",", ":"), sort_keys=True, ensure_ascii=True)
 
 _INSTRUMENT_TEXTS = ("exchange", "primary_exchange", "local_symbol", "trading_class", "right")
@@ -110,6 +114,42 @@ def order_data(order: NewOrder) -> dict[str, Any]:
         if value:
             data[name] = value
     return data
+
+
+def order_text(order: NewOrder) -> str:
+    """`to_json(order_data(order))`, put together by hand: this is written while the order waits to be sent."""
+    parts = []
+    if order.account:
+        parts.append(f'"account":{quoted(order.account)}')
+    if order.good_till is not None:
+        parts.append(f'"good_till":"{moment_text(order.good_till)}"')
+    parts.append(f'"instrument":{_instrument_text(order.instrument)},"key":"{order.key}"')
+    if order.limit_price is not None:
+        parts.append(f'"limit_price":"{decimal_text(order.limit_price)}"')
+    if order.oca_group:
+        parts.append(f'"oca_group":{quoted(order.oca_group)}')
+    if order.outside_rth:
+        parts.append('"outside_rth":true')
+    parts.append(f'"quantity":"{decimal_text(order.quantity)}"')
+    if order.reason:
+        parts.append(f'"reason":{quoted(order.reason)}')
+    if order.reduce_only:
+        parts.append('"reduce_only":true')
+    parts.append(f'"side":"{order.side}"')
+    if order.stop_price is not None:
+        parts.append(f'"stop_price":"{decimal_text(order.stop_price)}"')
+    parts.append(f'"tif":"{order.tif}"')
+    if order.trail_amount is not None:
+        parts.append(f'"trail_amount":"{decimal_text(order.trail_amount)}"')
+    if order.trail_percent is not None:
+        parts.append(f'"trail_percent":"{decimal_text(order.trail_percent)}"')
+    parts.append(f'"type":"{order.type}"')
+    return "{" + ",".join(parts) + "}"
+
+
+@lru_cache(maxsize=1024)
+def _instrument_text(instrument: Instrument) -> str:
+    return to_json(instrument_data(instrument))
 
 
 def order_from(text: str) -> NewOrder:

@@ -77,6 +77,8 @@ MIGRATIONS: tuple[tuple[str, str], ...] = (
         ) WITHOUT ROWID;
         """,
     ),
+    # Nobody looks an intent up by its bracket, and every index is one more page to write before an order leaves.
+    ("m005_no_index_of_roots", "DROP INDEX intents_root"),
 )
 
 #: SQLite's primary result code -> (why, what to do next).

@@ -20,7 +20,7 @@ from .codec import (
     instrument_from,
     instrument_key,
     moment_text,
-    order_data,
+    order_text,
     to_json,
 )
 from .database import MEMORY, Database, Transaction
@@ -116,7 +116,7 @@ class Journal:
         """Make a modify durable before it is sent. Raises TradingHalted, DoorFenced, JournalError."""
         with self.database.transaction("recording a change") as change:
             self._check_may_write(change, lease, allow_halted=changed.reduce_only)
-            text = to_json(order_data(changed))
+            text = order_text(changed)
             seq = change.append("MODIFY", key, text)
             change.execute("UPDATE orders SET pending = ?, changed = ? WHERE key = ?", (text, seq, key))
 

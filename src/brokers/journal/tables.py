@@ -10,7 +10,16 @@ from typing import Any
 from ..domain.order import Fill, exec_base_id, exec_revision
 from ..domain.order_states import TERMINAL, OrderState
 from ..domain.reports import CommissionReport
-from .codec import decimal_text, fill_data, instrument_data, instrument_key, order_data, order_from, to_json
+from .codec import (
+    decimal_text,
+    fill_data,
+    instrument_data,
+    instrument_key,
+    order_from,
+    order_text,
+    quoted,
+    to_json,
+)
 from .database import Transaction
 from .rows import DoorLease, ForeignPosition, IntentRow, Observed, OrderRow
 
@@ -45,9 +54,9 @@ def reserve(change: Transaction, client_id: int, floor: int, count: int) -> int:
 
 def insert_intent(change: Transaction, row: IntentRow, client_id: int, order_id: int, lease: DoorLease) -> None:
     key = row.intent.key
-    request = to_json(order_data(row.intent))
+    request = order_text(row.intent)
     body = (
-        f'{{"account":{to_json(row.account)},"client_id":{client_id},"door":"{lease.door}","epoch":{lease.epoch},'
+        f'{{"account":{quoted(row.account)},"client_id":{client_id},"door":"{lease.door}","epoch":{lease.epoch},'
         f'"leg":{row.leg},"order_id":{order_id},"request":{request},"root":"{row.root}"}}'
     )
     seq = change.append("INTENT", key, body)
@@ -90,8 +99,8 @@ def write_order(change: Transaction, key: str, row: OrderRow) -> None:
         (
             key,
             row.state.value,
-            to_json(order_data(row.intent)),
-            to_json(order_data(row.pending)) if row.pending else None,
+            order_text(row.intent),
+            order_text(row.pending) if row.pending else None,
             row.order_id,
             row.client_id,
             to_json(list(row.perm_ids)),

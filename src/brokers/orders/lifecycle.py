@@ -17,7 +17,7 @@ from ..domain.order_states import OrderSignal, OrderState, next_state
 from ..domain.reports import CommissionReport, OrderEvent, OrderEventKind
 from ..errors import JournalError
 from ..journal import Journal, instrument_key
-from ..journal.codec import order_data, to_json
+from ..journal.codec import order_text, to_json
 from .book import ZERO, OrderBook, Record
 from .contracts import OrderSettings
 from .events import EventHub
@@ -158,7 +158,7 @@ class Lifecycle:
         """The live order's quantity or prices changed."""
         record.order = replace(record.order, intent=intent, updated_at=self.clock.now())
         record.pending = None
-        self.writer.note("MODIFIED", record.key, to_json(order_data(intent)))
+        self.writer.note("MODIFIED", record.key, order_text(intent))
         self.writer.touch(record)
         self.emit(OrderEventKind.MODIFIED, record, text=text)
         if record.answered is not None:
