@@ -287,7 +287,7 @@ class BrokerGate:
     def __init__(self, broker: ManagedBroker) -> None:
         self._broker = broker
 
-    async def prepare(self, order: NewOrder) -> None:
+    async def prepare(self, order: NewOrder, *, replaces: Order | None = None) -> None:
         await self._broker.freshen(order)
         self._broker.note_day_start()
 

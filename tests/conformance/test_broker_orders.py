@@ -331,3 +331,12 @@ async def test_the_largest_order_that_margin_allows_is_really_accepted(world: Wo
     assert 1_900 < largest < 2_000
     placed = await world.broker.place(order(Side.BUY, int(largest), OrderType.LIMIT, limit_price=D("100.01")))
     assert (await done_at(world, placed.key, 4)).filled == largest
+
+
+async def test_an_absurd_quantity_is_refused_by_our_own_rule_and_no_question_is_asked(world: World) -> None:
+    if not isinstance(world.broker, IBAdapter):
+        return
+    world.broker._margin_what_if = True
+    with pytest.raises(RiskRefusal) as refused:
+        await world.broker.place(order(Side.BUY, 10**15, OrderType.LIMIT, limit_price=D("100.01")))
+    assert refused.value.rule == "order_quantity"

@@ -18,7 +18,7 @@ from ..domain.account import AccountSummary, PnL, Position
 from ..domain.clock import Clock, MarketClock
 from ..domain.instrument import Instrument, InstrumentDetails
 from ..domain.market_data import Bar, BarSize, BarSource, BarUpdate, MarketEvent, Quote, StreamKind
-from ..domain.order import NewOrder, Side
+from ..domain.order import NewOrder, Order, Side
 from ..domain.reports import WireOrder
 from ..domain.sessions import Session
 from ..errors import BrokerError, ConfigurationError, NoData, NotConnected
@@ -362,10 +362,12 @@ class IBAdapter(ManagedBroker):
         """A fresh quote, if one can be had in time; the rules judge what there is."""
         await self.data.freshen(order.instrument)
 
-    async def check_margin(self, order: NewOrder) -> None:
+    async def check_margin(self, order: NewOrder, *, replaces: Order | None = None) -> None:
         """IB's own estimate where margin could refuse the order. Raises RiskRefusal."""
         if not self._margin_what_if or self._plainly_affordable(order) or not self.risk.needs_what_if(order):
             return
+        # An order that our own rules refuse is not worth a question, and their refusal names the real reason.
+        self.risk.check(order, replaces=replaces)
         details = await self.details(order.instrument)
         account = order.account or self.accounts()[0]
         wire = WireOrder(self.port.next_order_id, replace(order, instrument=details.instrument), account)
@@ -392,9 +394,9 @@ class IBGate(BrokerGate):
         super().__init__(adapter)
         self._adapter = adapter
 
-    async def prepare(self, order: NewOrder) -> None:
-        await super().prepare(order)
-        await self._adapter.check_margin(order)
+    async def prepare(self, order: NewOrder, *, replaces: Order | None = None) -> None:
+        await super().prepare(order, replaces=replaces)
+        await self._adapter.check_margin(order, replaces=replaces)
 
 
 def _completed(summary: AccountSummary, told: AccountSummary | None) -> AccountSummary:

@@ -69,7 +69,7 @@ class Changes:
         if changed == record.order.intent:
             return record.order
         await desk.until_synced(what)
-        await desk.gate.prepare(changed)
+        await desk.gate.prepare(changed, replaces=record.order)
         await desk.check_link(what)
         changed = self._checked(record, change, what)
         self._refuse_blocked(record, changed)

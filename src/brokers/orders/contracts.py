@@ -16,8 +16,11 @@ DetailsLookup = Callable[[Instrument], Awaitable[InstrumentDetails]]
 class RiskGate(Protocol):
     """The risk rules as the order manager sees them."""
 
-    async def prepare(self, order: NewOrder) -> None:
-        """Freshen what `check` reads (quotes, positions); may wait. Called before `check`, outside the hot section."""
+    async def prepare(self, order: NewOrder, *, replaces: Order | None = None) -> None:
+        """Freshen what `check` reads (quotes, positions); may wait. Called before `check`, outside the hot section.
+
+        `replaces` as in `check`. Raises what `check` raises where waiting for an answer can be spared.
+        """
         ...
 
     def check(

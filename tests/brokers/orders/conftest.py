@@ -291,7 +291,7 @@ class OpenGate:
         self.prepared: list[NewOrder] = []
         self.refusal: Exception | None = None
 
-    async def prepare(self, order: NewOrder) -> None:
+    async def prepare(self, order: NewOrder, *, replaces: object = None) -> None:
         self.prepared.append(order)
 
     def check(
