@@ -25,6 +25,7 @@ from ..errors import BrokerError, ConfigurationError, NoData, NotConnected
 from ..journal import ClientLease, Journal
 from ..managed_broker import BrokerGate, BrokerRiskView, ManagedBroker, StopSettings
 from ..orders import OrderManager, OrderSettings
+from ..orders.latency import distribution
 from ..risk import RiskPolicy
 from .config.ib_config import TwsSettings
 from .ib_account import PositionBook
@@ -384,7 +385,8 @@ class IBAdapter(ManagedBroker):
         return summary.excess_liquidity - order.quantity * price >= self.risk.policy.margin_buffer
 
     def latency_report(self) -> dict[str, dict[str, float]]:
-        return {**super().latency_report(), **_stages(self.transport.latencies())}
+        taken = {stage: samples for stage, samples in self.transport.latencies().items() if samples}
+        return {**super().latency_report(), **{stage: distribution(row, len(row)) for stage, row in taken.items()}}
 
 
 class IBGate(BrokerGate):
@@ -412,16 +414,3 @@ def _by_number(instrument: Instrument) -> Instrument:
     if instrument.con_id is None:
         return instrument
     return replace(instrument, exchange="SMART", primary_exchange=None, local_symbol=None, trading_class=None)
-
-
-def _stages(samples: Mapping[str, Sequence[float]]) -> dict[str, dict[str, float]]:
-    """Durations in seconds as a report in milliseconds; stages without any are left out."""
-    report: dict[str, dict[str, float]] = {}
-    for stage, durations in samples.items():
-        if durations:
-            ordered = sorted(durations)
-            last = len(ordered) - 1
-            row: dict[str, float] = {"count": len(ordered), "max": ordered[-1] * 1000}
-            row |= {f"p{q}": ordered[round(last * q / 100)] * 1000 for q in (50, 95, 99)}
-            report[stage] = row
-    return report

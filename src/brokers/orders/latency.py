@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Collection
 from enum import StrEnum
 
 #: Samples kept per stage: the latest ones.
@@ -36,14 +37,18 @@ class LatencyRecorder:
 
     def report(self) -> dict[str, dict[str, float]]:
         """Stage -> {count, p50, p95, p99, max}, milliseconds over the latest samples; stages without any left out."""
-        table: dict[str, dict[str, float]] = {}
-        for stage, samples in self._samples.items():
-            if not samples:
-                continue
-            ordered = sorted(samples)
-            last = len(ordered) - 1
-            row: dict[str, float] = {"count": self._counts[stage]}
-            for name, quantile in (("p50", 0.50), ("p95", 0.95), ("p99", 0.99), ("max", 1.0)):
-                row[name] = ordered[round(last * quantile)] * 1000
-            table[stage.value] = row
-        return table
+        return {
+            stage.value: distribution(samples, self._counts[stage])
+            for stage, samples in self._samples.items()
+            if samples
+        }
+
+
+def distribution(samples: Collection[float], count: int) -> dict[str, float]:
+    """{count, p50, p95, p99, max} of at least one duration in seconds, as milliseconds; `count` ever taken."""
+    ordered = sorted(samples)
+    last = len(ordered) - 1
+    row: dict[str, float] = {"count": count}
+    for name, quantile in (("p50", 0.50), ("p95", 0.95), ("p99", 0.99), ("max", 1.0)):
+        row[name] = ordered[round(last * quantile)] * 1000
+    return row
