@@ -309,15 +309,16 @@ def test_the_direct_callback_gets_what_the_event_gets_and_its_fault_loses_nothin
     ours = our_side()
     seen: list[list[int]] = []
 
-    def on_tickers(tickers: set[Any]) -> None:
+    def on_packet(lines: list[Any], tickers: set[Any]) -> None:
+        assert lines == []
         seen.append(sorted(ticker.contract.conId for ticker in tickers))
         if len(seen) == 2:
             raise ValueError("a faulty listener")
 
-    ours.ib.wrapper.on_tickers = on_tickers
+    ours.ib.wrapper.on_packet = on_packet
     for request in REQUESTS:
         ours.feed(msg(1, 6, request, 1, 10.0, 100, 1))
     ours.feed(msg(57, 1, 3))
     pending = [event[1] for event in ours.events if event[0] == "pending"]
     assert seen == pending == [[1], [2], [3]]
-    assert ours.ib.wrapper.listener_failures == {"on_tickers": 1}
+    assert ours.ib.wrapper.listener_failures == {"on_packet": 1}

@@ -264,6 +264,8 @@ class Sink:
     def __init__(self) -> None:
         self.reqId2Ticker: dict[int, Any] = {}
         self.pendingTickers: set = set()
+        self.quoted: dict[bytes, Any] = {}
+        self.changed: list[Any] = []
         self.lastTime = self.defaultEmptyPrice = self.defaultEmptySize = None
         self.strays: list[int] = []
         self.packets = 0

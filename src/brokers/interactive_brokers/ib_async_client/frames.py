@@ -82,12 +82,14 @@ class FrameReader:
 
         One long body on purpose: prices and sizes of bid and ask are most of the traffic, and each call that is
         not made saves about a tenth of their cost. The semantics are those of ib_async's `priceSizeTick` and
-        `tickSize`; tests compare the two on random streams.
+        `tickSize`; tests compare the two on random streams. The lines of `wrapper.quoted` have Tickers of their own,
+        which nobody listens to: theirs are written, and the line is put into `wrapper.changed`.
         """
         wrapper = self._wrapper
         size, position, messages = len(data), 0, 0
         self._need = 4
-        by_request, pending, now = wrapper.reqId2Ticker, wrapper.pendingTickers, wrapper.lastTime
+        by_request, pending, now = wrapper.reqId2Ticker, wrapper.pendingTickers, None
+        quoted, changed = wrapper.quoted, wrapper.changed
         no_price, no_size = wrapper.defaultEmptyPrice, wrapper.defaultEmptySize
         handlers = self._tick_handlers
         touched: dict[bytes, Any] = {}  # request id as bytes -> ticker that is already pending
@@ -109,6 +111,20 @@ class FrameReader:
                     if not price_text:
                         continue
                     price, quantity = float(price_text), float(size_text or 0)
+                    line = quoted.get(request)
+                    if line is not None and (tick_type == b"1" or tick_type == b"2"):
+                        # nobody reads a line's former values and tick list, so they are not kept
+                        if quantity == 0:
+                            price, quantity = no_price, no_size
+                        ticker: Any = line.ticker
+                        if tick_type == b"1":
+                            ticker.bid, ticker.bidSize = price, quantity
+                        else:
+                            ticker.ask, ticker.askSize = price, quantity
+                        if not line.is_changed:
+                            line.is_changed = True
+                            changed.append(line)
+                        continue
                     ticker = touched.get(request)
                     if ticker is None:
                         ticker = by_request.get(int(request))
@@ -118,6 +134,8 @@ class FrameReader:
                         if tick_type == b"1" or tick_type == b"2":
                             touched[request] = ticker
                             pending.add(ticker)
+                    if now is None:
+                        now = wrapper.lastTime
                     if tick_type == b"1":
                         if quantity == 0:
                             price, quantity = no_price, no_size
@@ -137,7 +155,11 @@ class FrameReader:
                 elif kind == b"2":
                     _, _, request, tick_type, size_text, _ = fields
                     quantity = float(size_text or 0)
-                    ticker = touched.get(request) or by_request.get(int(request))
+                    line = quoted.get(request)
+                    if line is not None:
+                        ticker = line.ticker
+                    else:
+                        ticker = touched.get(request) or by_request.get(int(request))
                     if ticker is None:
                         wrapper.count_stray(int(request))
                     elif tick_type == b"0":
@@ -161,7 +183,7 @@ class FrameReader:
                         return size
                     # a message may start or end streams, so nothing remembered of them holds any longer
                     touched.clear()
-                    by_request, pending, now = wrapper.reqId2Ticker, wrapper.pendingTickers, wrapper.lastTime
+                    by_request, pending = wrapper.reqId2Ticker, wrapper.pendingTickers
             except (
                 ArithmeticError,
                 AssertionError,

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from ib_async.objects import BarDataList, TickByTickAllLast, TickByTickBidAsk
@@ -63,7 +63,7 @@ class MarketLines:
         self._snapshots: dict[int, Callable[[], None]] = {}
         #: Seconds from the packet's arrival to the end of its dispatch, the latest thousand.
         self.dispatch_times: list[float] = []
-        api.wrapper.on_tickers = self._on_tickers
+        api.wrapper.on_packet = self._on_packet
 
     def add_listener(self, listener: MarketListener) -> None:
         self._listeners.append(listener)
@@ -105,6 +105,7 @@ class MarketLines:
         # a ticker of its own, so that depth or tick-by-tick of the same contract cannot disturb it
         self._api.wrapper.reqId2Ticker[line.request_id] = line.ticker
         self._api.wrapper._reqId2Contract[line.request_id] = contract
+        self._api.wrapper.quoted[b"%d" % line.request_id] = line
         self._by_ticker[id(line.ticker)] = line
         client.reqMktData(line.request_id, contract, GENERIC_TICKS, False, False, [])
 
@@ -116,6 +117,9 @@ class MarketLines:
     def _forget_line(self, line: Line) -> None:
         if line.ticker is not None:
             self._by_ticker.pop(id(line.ticker), None)
+        # what the present packet brought before it ended the line is nobody's any more
+        line.is_changed = False
+        self._api.wrapper.quoted.pop(b"%d" % line.request_id, None)
         self._api.wrapper.reqId2Ticker.pop(line.request_id, None)
         self._api.wrapper._reqId2Contract.pop(line.request_id, None)
 
@@ -240,19 +244,30 @@ class MarketLines:
 
     # What arrives
 
-    def _on_tickers(self, tickers: Iterable[Ticker]) -> None:
-        by_ticker, time = self._by_ticker, None
+    def _on_packet(self, quoted: Sequence[Line], tickers: Iterable[Ticker]) -> None:
+        """One packet's changes: lines whose bid or ask was written in place, and Tickers of every kind."""
+        now, time = asyncio.get_running_loop().time(), self._clock.now()
         changed: list[Line] = []
+        for line in quoted:
+            if line.is_changed:
+                line.touch(now, time)
+                changed.append(line)
+        if tickers:
+            self._on_tickers(tickers, changed, now, time)
+        if changed:
+            for listener in self._listeners:
+                listener.on_lines(changed)
+
+    def _on_tickers(self, tickers: Iterable[Ticker], changed: list[Line], now: float, time: datetime) -> None:
+        told = set(map(id, changed))
         for ticker in tickers:
-            line = by_ticker.get(id(ticker))
+            line = self._by_ticker.get(id(ticker))
             if line is None:
                 look = self._snapshots.get(id(ticker))
                 if look is not None:
                     look()
                 continue
-            if time is None:
-                now, time = asyncio.get_running_loop().time(), self._clock.now()
-            if line.ticker is ticker:
+            if line.ticker is ticker and id(line) not in told:
                 line.touch(now, time)
                 changed.append(line)
             if ticker.tickByTicks:
@@ -261,9 +276,6 @@ class MarketLines:
                 depth = to_depth(ticker, line.instrument, time)
                 for listener in self._listeners:
                     listener.on_depth(depth)
-        if changed:
-            for listener in self._listeners:
-                listener.on_lines(changed)
 
     def _give_ticks(self, instrument: Instrument, ticks: Iterable[Any]) -> None:
         for tick in ticks:

@@ -26,6 +26,7 @@ class Line:
         "advice",
         "error",
         "instrument",
+        "is_changed",
         "last_update",
         "request_id",
         "ticker",
@@ -38,6 +39,8 @@ class Line:
         self.instrument = instrument
         self.ticker: Ticker | None = None
         self.request_id = 0
+        #: Whether the packet that is being read wrote its bid or ask. The wrapper's to set and clear.
+        self.is_changed = False
         self.users = 0
         self.updates = 0
         self.last_update: float | None = None

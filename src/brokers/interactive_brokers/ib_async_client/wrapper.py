@@ -8,7 +8,7 @@ import time
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ib_async.contract import Contract
 from ib_async.objects import (
@@ -43,6 +43,9 @@ from .listener import ErrorMessage, ExecutionReport, Listener, MalformedMessage,
 from .pending import AnsweringWrapper
 from .pending import request_failure as request_failure
 from .sentinels import greek_or_none, number_or_none
+
+if TYPE_CHECKING:
+    from .quote_line import Line
 
 logger = logging.getLogger(__name__)
 
@@ -100,8 +103,14 @@ class LinkWrapper(AnsweringWrapper):
         self.stray_ticks = 0
         #: Ticks of types that ib_async has no field for, by type.
         self.unknown_ticks: Counter[int] = Counter()
-        #: Called once a packet with the Tickers that it changed; ib_async's own events are for whoever listens to them.
-        self.on_tickers: Callable[[set[Any]], None] | None = None
+        #: Request id as it is on the wire -> the line whose Ticker gets bid and ask without any event of ib_async.
+        self.quoted: dict[bytes, Line] = {}
+        #: Lines that the present packet changed in that way; each is in here once.
+        self.changed: list[Line] = []
+        #: Called once a packet with the lines and the Tickers that it changed; ib_async's own events are for whoever
+        #: listens to them.
+        self.on_packet: Callable[[list[Line], set[Any]], None] | None = None
+        self._last_time: datetime | None = None
         #: Listener methods that raised, by name.
         self.listener_failures: Counter[str] = Counter()
         self._revisions: OrderedDict[str, tuple[int, str]] = OrderedDict()
@@ -120,7 +129,9 @@ class LinkWrapper(AnsweringWrapper):
         self._fail_pending(error)
         self.stale = True
         self.pendingTickers: set[Any] = set()
+        self._forget_changes()
         for table in (
+            self.quoted,
             self.reqId2Ticker,
             self.ticker2ReqId,
             self.reqId2Subscriber,
@@ -157,9 +168,20 @@ class LinkWrapper(AnsweringWrapper):
             self.pendingTickers.discard(ticker)
         return request_id
 
+    @property
+    def lastTime(self) -> datetime:
+        """When the present packet arrived; made when somebody asks, since a packet of quotes alone needs none."""
+        if self._last_time is None:
+            self._last_time = datetime.fromtimestamp(self.time, self.defaultTimezone)
+        return self._last_time
+
+    @lastTime.setter
+    def lastTime(self, moment: datetime) -> None:
+        self._last_time = moment
+
     def tcpDataArrived(self) -> None:
-        now = self.time = time.time()
-        self.lastTime = datetime.fromtimestamp(now, self.defaultTimezone)
+        self.time = time.time()
+        self._last_time = None
         if self.pendingTickers:
             for ticker in self.pendingTickers:
                 ticker.ticks = []
@@ -172,21 +194,28 @@ class LinkWrapper(AnsweringWrapper):
 
     def tcpDataProcessed(self) -> None:
         """Tell of the packet as ib_async does, but an event that nobody listens to costs a look instead of a call."""
-        ib, pending = self.ib, self.pendingTickers
+        ib, pending, changed = self.ib, self.pendingTickers, self.changed
         # eventkit's bool() of an event is always True, and its len() costs as much as the call to be saved
         if ib.updateEvent._slots.slots:
             ib.updateEvent.emit()
-        if not pending:
+        if pending:
+            time, timestamp = self.lastTime, self.time
+            for ticker in pending:
+                ticker.time, ticker.timestamp = time, timestamp
+                if ticker.updateEvent._slots.slots:
+                    ticker.updateEvent.emit(ticker)
+        elif not changed:
             return
-        time, timestamp = self.lastTime, self.time
-        for ticker in pending:
-            ticker.time, ticker.timestamp = time, timestamp
-            if ticker.updateEvent._slots.slots:
-                ticker.updateEvent.emit(ticker)
-        if self.on_tickers is not None:
-            self._tell(self.on_tickers, pending)
-        if ib.pendingTickersEvent._slots.slots:
+        if self.on_packet is not None:
+            self._tell(self.on_packet, changed, pending)
+        self._forget_changes()
+        if pending and ib.pendingTickersEvent._slots.slots:
             ib.pendingTickersEvent.emit(pending)
+
+    def _forget_changes(self) -> None:
+        for line in self.changed:
+            line.is_changed = False
+        self.changed.clear()
 
     def priceSizeTick(self, reqId: int, tickType: int, price: float, size: float) -> None:
         if tickType in _PRICE_TYPES:
