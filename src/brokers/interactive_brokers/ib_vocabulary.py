@@ -168,11 +168,17 @@ def is_unset(value: float | int | None) -> bool:
     return not math.isfinite(value) or abs(value) >= UNSET_DOUBLE or value == UNSET_INTEGER
 
 
+#: Whole floats below this are what their digits say.
+_EXACT = 1e15
+
+
 def to_decimal(value: float | str | Decimal | None) -> Decimal | None:
     """Exact Decimal of a number from the wire by its shortest text; None where IB gave none. A signed quantity or
     an amount of money: 0 and -1 are numbers here."""
     if value is None or value == "":
         return None
+    if value.__class__ is float and -_EXACT < value < _EXACT and value.is_integer():
+        return Decimal(int(value))
     if isinstance(value, Decimal):
         return value if value.is_finite() and abs(value) < Decimal("1e300") else None
     try:

@@ -22,6 +22,7 @@ from .plans import (
     OPEN_ORDER,
     Parts,
     Step,
+    blank,
     compile_plan,
     conversions,
     unescape,
@@ -138,7 +139,7 @@ class LinkDecoder(Decoder):
             self._report(message_id, LAYOUTS[message_id], fields, why, decoded=True)
 
     def openOrder(self, fields: Sequence[str]) -> None:
-        order, contract, state = Order(), Contract(), OrderState()
+        order, contract, state = blank(Order), blank(Contract), blank(OrderState)
         parts = {"o": order, "c": contract, "s": state, "t": order.softDollarTier}
         self._follow(5, OPEN_ORDER, fields, parts)
         self.wrapper.openOrder(order.orderId, contract, order, state)
