@@ -7,18 +7,85 @@ import inspect
 import moondev_ibkr
 from moondev_ibkr import BaseBroker, get_broker
 
-PINNED = """
-AccountSummary Bar BarSize BarSource BarUpdate BaseBroker Bracket BrokerError Depth Fill Gap Health Instrument
-InstrumentDetails NewOrder Order OrderChange OrderEvent OrderEventKind OrderState OrderType OutcomeUnknown PnL Position
-PositionDifference Quote Resumed RiskRefusal SecType Side SmartOrderPolicy StopReport StreamKind Subscription
-SyncBroker TimeInForce Trade TradingHalted UsageError WhatIf get_broker
-""".split()
+PINNED = [
+    "AccountSummary",
+    "Bar",
+    "BarSize",
+    "BarSource",
+    "BarUpdate",
+    "BaseBroker",
+    "Bracket",
+    "BrokerError",
+    "Depth",
+    "Fill",
+    "Gap",
+    "Health",
+    "Instrument",
+    "InstrumentDetails",
+    "NewOrder",
+    "Order",
+    "OrderChange",
+    "OrderEvent",
+    "OrderEventKind",
+    "OrderState",
+    "OrderType",
+    "OutcomeUnknown",
+    "PnL",
+    "Position",
+    "PositionDifference",
+    "Quote",
+    "Resumed",
+    "RiskRefusal",
+    "SecType",
+    "Side",
+    "SmartOrderPolicy",
+    "StopReport",
+    "StreamKind",
+    "Subscription",
+    "SyncBroker",
+    "TimeInForce",
+    "Trade",
+    "TradingHalted",
+    "UsageError",
+    "WhatIf",
+    "get_broker",
+]
 
-VERBS = """
-account accounts adopt bars bars_frame cancel cancel_all connect details disconnect emergency_stop fills flatten health
-latency_report live_bars market_time modify open_orders order order_events orders place place_smart_order pnl positions
-quote quotes reconcile resume stream wait what_if
-""".split()
+VERBS = [
+    "account",
+    "accounts",
+    "adopt",
+    "bars",
+    "bars_frame",
+    "cancel",
+    "cancel_all",
+    "connect",
+    "details",
+    "disconnect",
+    "emergency_stop",
+    "fills",
+    "flatten",
+    "health",
+    "latency_report",
+    "live_bars",
+    "market_time",
+    "modify",
+    "open_orders",
+    "order",
+    "order_events",
+    "orders",
+    "place",
+    "place_smart_order",
+    "pnl",
+    "positions",
+    "quote",
+    "quotes",
+    "reconcile",
+    "resume",
+    "stream",
+    "wait",
+    "what_if",
+]
 
 
 def test_all_is_pinned() -> None:
