@@ -1,6 +1,6 @@
 """Writes docs/run.svg: a real `moondev-ibkr run`, as a terminal of 120 columns shows it.
 
-    python tools/screenshot.py
+python tools/screenshot.py
 """
 
 from __future__ import annotations
