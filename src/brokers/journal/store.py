@@ -31,6 +31,7 @@ from .tables import (
     insert_intent,
     maybe_decimal,
     move_holding,
+    next_order_id,
     order_row,
     reserve,
     set_door,
@@ -92,11 +93,9 @@ class Journal:
             self._check_may_write(change, lease, allow_halted)
             if observed:
                 write_observed(change, observed)
-            marks = ",".join("?" * len(rows))
-            keys = [row.intent.key for row in rows]
-            if change.execute(f"SELECT 1 FROM intents WHERE key IN ({marks}) LIMIT 1", keys).fetchone():
+            first = next_order_id(change, client_id, floor, [row.intent.key for row in rows])
+            if first is None:
                 return None
-            first = reserve(change, client_id, floor, len(rows))
             for order_id, row in enumerate(rows, first):
                 insert_intent(change, row, client_id, order_id, lease)
         return tuple(range(first, first + len(rows)))

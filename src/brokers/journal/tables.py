@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -42,9 +43,28 @@ ORDER_COLUMNS = """
 """
 
 
+#: The lowest order id that no order of a client ever had: `intents` holds those given out, `order_ids` the end of those
+#: reserved beside them. Asked of the index, so that an intent need not keep a counter up to date.
+_NEXT_ID = """
+    max(
+        coalesce((SELECT next_id FROM order_ids WHERE client_id = :client), 1),
+        coalesce((SELECT max(order_id) + 1 FROM intents WHERE client_id = :client AND order_id > 0), 1)
+    )
+"""
+_NEXT_ID_AND_KNOWN = f"SELECT {_NEXT_ID}, EXISTS (SELECT 1 FROM intents WHERE key = :key)"
+
+
+def next_order_id(change: Transaction, client_id: int, floor: int, keys: Sequence[str]) -> int | None:
+    """The first of as many free order ids as there are `keys`, not below `floor`; None when a key is in use."""
+    for key in keys:
+        first, is_known = change.execute(_NEXT_ID_AND_KNOWN, {"client": client_id, "key": key}).fetchone()
+        if is_known:
+            return None
+    return max(floor, first)
+
+
 def reserve(change: Transaction, client_id: int, floor: int, count: int) -> int:
-    row = change.execute("SELECT next_id FROM order_ids WHERE client_id = ?", (client_id,)).fetchone()
-    first = max(floor, row[0] if row else 1)
+    first = max(floor, change.execute(f"SELECT {_NEXT_ID}", {"client": client_id}).fetchone()[0])
     change.execute(
         "INSERT INTO order_ids VALUES (?, ?) ON CONFLICT (client_id) DO UPDATE SET next_id = excluded.next_id",
         (client_id, first + count),
