@@ -198,7 +198,7 @@ class Database:
         except sqlite3.Error as failure:
             log.warning("the order journal %s could not roll back: %s", self.path, failure)
 
-    def query(self, sql: str, parameters: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    def query(self, sql: str, parameters: tuple[Any, ...] | dict[str, Any] = ()) -> list[tuple[Any, ...]]:
         """All rows of a read. Raises JournalError."""
         with self._lock:
             try:

@@ -27,7 +27,8 @@ from .database import MEMORY, Database, Transaction
 from .leases import ClientIds, ClientLease
 from .rows import ChainBreak, DoorLease, ForeignPosition, IntentRow, Observed, OrderRow
 from .tables import (
-    ORDER_COLUMNS,
+    ALL_ORDERS,
+    CHANGED_ORDERS,
     insert_intent,
     maybe_decimal,
     move_holding,
@@ -38,6 +39,7 @@ from .tables import (
     set_foreign,
     write_observed,
     write_order,
+    write_pending,
 )
 
 
@@ -117,7 +119,7 @@ class Journal:
             self._check_may_write(change, lease, allow_halted=changed.reduce_only)
             text = order_text(changed)
             seq = change.append("MODIFY", key, text)
-            change.execute("UPDATE orders SET pending = ?, changed = ? WHERE key = ?", (text, seq, key))
+            write_pending(change, key, text, seq)
 
     def reserve_order_ids(self, client_id: int, floor: int, count: int = 1) -> int:
         """The first of `count` order ids that no order of this client ever had, not below `floor` (fault C11)."""
@@ -126,10 +128,12 @@ class Journal:
 
     def load_orders(self, since: int = 0) -> list[OrderRow]:
         """Orders changed after event number `since`, oldest first."""
-        return self._orders("WHERE o.changed > ? ORDER BY o.created_at, i.client_id, i.order_id", (since,))
+        order = "ORDER BY coalesce(o.created_at, i.created_at), i.client_id, i.order_id"
+        # From the beginning on, those are all: nothing is gained by looking for them event by event.
+        return self._orders(f"{CHANGED_ORDERS if since else ALL_ORDERS} {order}", {"since": since})
 
     def load_order(self, key: str) -> OrderRow | None:
-        rows = self._orders("WHERE o.key = ?", (key,))
+        rows = self._orders(f"{ALL_ORDERS} WHERE i.key = :key", {"key": key})
         return rows[0] if rows else None
 
     def sent_times(self, since: datetime) -> list[datetime]:
@@ -140,8 +144,7 @@ class Journal:
         )
         return [datetime.fromisoformat(row[0]) for row in rows]
 
-    def _orders(self, where: str, parameters: tuple[Any, ...]) -> list[OrderRow]:
-        sql = f"SELECT {ORDER_COLUMNS} FROM orders o JOIN intents i ON i.key = o.key {where}"
+    def _orders(self, sql: str, parameters: dict[str, Any]) -> list[OrderRow]:
         return [order_row(row) for row in self.database.query(sql, parameters)]
 
     # What the broker told

@@ -37,11 +37,31 @@ INSERT_ORDER = f"""
     WHERE orders.state NOT IN ({_TERMINAL}) OR excluded.state IN ({_TERMINAL})
 """
 
-ORDER_COLUMNS = """
-    o.key, o.state, o.intent, o.pending, o.order_id, o.client_id, o.perm_ids, o.parent_key, o.leg, o.reason,
-    o.cancel_asked, o.created_at, o.updated_at, o.changed, i.request, i.account
+#: An intent has no row in `orders` until what became of it is written, a moment after it was sent: until then it
+#: stands as it was asked for, and an order leaves with two pages less to write.
+ORDER_COLUMNS = f"""
+    coalesce(o.state, '{OrderState.INTENT.value}'), coalesce(o.intent, i.request), o.pending,
+    coalesce(o.order_id, i.order_id), coalesce(o.client_id, i.client_id), coalesce(o.perm_ids, '[]'),
+    coalesce(o.parent_key, i.parent_key), coalesce(o.leg, i.leg), coalesce(o.reason, ''),
+    coalesce(o.cancel_asked, 0), coalesce(o.created_at, i.created_at), coalesce(o.updated_at, i.created_at),
+    coalesce(o.changed, 0), i.request, i.account
 """
-
+ALL_ORDERS = f"SELECT {ORDER_COLUMNS} FROM intents i LEFT JOIN orders o ON o.key = i.key"
+#: Those that a change or an intent after event :since is about.
+CHANGED_ORDERS = f"""
+    {ALL_ORDERS} WHERE i.key IN (
+        SELECT key FROM orders WHERE changed > :since
+        UNION SELECT key FROM events WHERE seq > :since AND kind = 'INTENT'
+    )
+"""
+#: A change of an order whose row is not written yet.
+INSERT_PENDING = f"""
+    INSERT INTO orders (key, state, intent, pending, order_id, client_id, perm_ids, parent_key, leg, reason,
+        cancel_asked, created_at, updated_at, changed)
+    SELECT key, '{OrderState.INTENT.value}', request, :pending, order_id, client_id, '[]', parent_key, leg, '',
+        0, created_at, created_at, :changed
+    FROM intents WHERE key = :key
+"""
 
 #: The lowest order id that no order of a client ever had: `intents` holds those given out, `order_ids` the end of those
 #: reserved beside them. Asked of the index, so that an intent need not keep a counter up to date.
@@ -56,6 +76,7 @@ _NEXT_ID_AND_KNOWN = f"SELECT {_NEXT_ID}, EXISTS (SELECT 1 FROM intents WHERE ke
 
 def next_order_id(change: Transaction, client_id: int, floor: int, keys: Sequence[str]) -> int | None:
     """The first of as many free order ids as there are `keys`, not below `floor`; None when a key is in use."""
+    first = 1
     for key in keys:
         first, is_known = change.execute(_NEXT_ID_AND_KNOWN, {"client": client_id, "key": key}).fetchone()
         if is_known:
@@ -64,7 +85,7 @@ def next_order_id(change: Transaction, client_id: int, floor: int, keys: Sequenc
 
 
 def reserve(change: Transaction, client_id: int, floor: int, count: int) -> int:
-    first = max(floor, change.execute(f"SELECT {_NEXT_ID}", {"client": client_id}).fetchone()[0])
+    first: int = max(floor, change.execute(f"SELECT {_NEXT_ID}", {"client": client_id}).fetchone()[0])
     change.execute(
         "INSERT INTO order_ids VALUES (?, ?) ON CONFLICT (client_id) DO UPDATE SET next_id = excluded.next_id",
         (client_id, first + count),
@@ -79,7 +100,7 @@ def insert_intent(change: Transaction, row: IntentRow, client_id: int, order_id:
         f'{{"account":{quoted(row.account)},"client_id":{client_id},"door":"{lease.door}","epoch":{lease.epoch},'
         f'"leg":{row.leg},"order_id":{order_id},"request":{request},"root":"{row.root}"}}'
     )
-    seq = change.append("INTENT", key, body)
+    change.append("INTENT", key, body)
     change.execute(
         "INSERT INTO intents VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
@@ -96,8 +117,6 @@ def insert_intent(change: Transaction, row: IntentRow, client_id: int, order_id:
             change.now,
         ),
     )
-    values = (request, None, order_id, client_id, "[]", row.parent_key, row.leg, "", 0, change.now, change.now, seq)
-    change.execute(INSERT_ORDER, (key, OrderState.INTENT.value, *values))
 
 
 def write_observed(change: Transaction, observed: Observed) -> None:
@@ -133,6 +152,13 @@ def write_order(change: Transaction, key: str, row: OrderRow) -> None:
             change.seq,
         ),
     )
+
+
+def write_pending(change: Transaction, key: str, text: str, seq: int) -> None:
+    """The change of an order that is sent now, as JSON, and its event's number."""
+    done = change.execute("UPDATE orders SET pending = ?, changed = ? WHERE key = ?", (text, seq, key))
+    if not done.rowcount:
+        change.execute(INSERT_PENDING, {"key": key, "pending": text, "changed": seq})
 
 
 def write_fill(change: Transaction, fill: Fill) -> None:
@@ -186,7 +212,7 @@ def maybe_decimal(text: str | None) -> Decimal | None:
 
 
 def order_row(row: tuple[Any, ...]) -> OrderRow:
-    _key, state, intent, pending, order_id, client_id, perms, parent, leg, reason, asked, created, updated = row[:13]
+    state, intent, pending, order_id, client_id, perms, parent, leg, reason, asked, created, updated = row[:12]
     return OrderRow(
         intent=order_from(intent),
         state=OrderState(state),
@@ -200,9 +226,9 @@ def order_row(row: tuple[Any, ...]) -> OrderRow:
         cancel_asked=bool(asked),
         created_at=datetime.fromisoformat(created),
         updated_at=datetime.fromisoformat(updated),
-        changed=row[13],
-        request=order_from(row[14]),
-        account=row[15],
+        changed=row[12],
+        request=order_from(row[13]),
+        account=row[14],
     )
 
 

@@ -74,6 +74,34 @@ def test_an_intent_comes_back_as_it_was(journal):
     assert (row.order_id, row.client_id, row.account, row.created_at) == (1, 7, ACCOUNT, NOW)
 
 
+def test_another_process_finds_an_intent_of_which_nothing_else_is_written_yet(journal):
+    record(journal, order("a"))
+    last = journal.database.query("SELECT max(seq) FROM events")[0][0]
+    record(journal, order("b"), order("b-1"))
+    other = Journal(journal.path, now=lambda: NOW)
+    assert [row.intent.key for row in other.load_orders()] == ["a", "b", "b-1"]
+    fresh = other.load_orders(last)
+    assert [(row.intent.key, row.state, row.leg) for row in fresh] == [
+        ("b", OrderState.INTENT, 0),
+        ("b-1", OrderState.INTENT, 1),
+    ]
+    working = OrderRow(order("b"), OrderState.WORKING, order_id=2, client_id=7, created_at=NOW, updated_at=NOW)
+    journal.write(Observed(orders={"b": working}))
+    assert {row.intent.key: row.state for row in other.load_orders(last)} == {
+        "b": OrderState.WORKING,
+        "b-1": OrderState.INTENT,
+    }
+    other.close()
+
+
+def test_a_change_of_an_intent_of_which_nothing_else_is_written_yet_is_kept(journal):
+    record(journal, order("a"))
+    journal.record_change("a", order("a", quantity=20), lease=journal.door())
+    row = journal.load_order("a")
+    assert (row.intent.quantity, row.pending.quantity, row.state) == (10, 20, OrderState.INTENT)
+    assert journal.load_orders(row.changed - 1)[-1].pending == order("a", quantity=20)
+
+
 def test_q1_full_synchronous_is_the_default_and_in_force_at_an_intents_commit(journal, monkeypatch):
     levels = []
     commit = journal.database._commit
