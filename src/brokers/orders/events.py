@@ -67,7 +67,10 @@ class EventHub:
 
     def __init__(self) -> None:
         self._streams: list[EventStream] = []
-        self.emitted = 0
+
+    @property
+    def is_heard(self) -> bool:
+        return bool(self._streams)
 
     def stream(self) -> EventStream:
         stream = EventStream(self)
@@ -75,7 +78,6 @@ class EventHub:
         return stream
 
     def emit(self, event: OrderEvent) -> None:
-        self.emitted += 1
         for stream in self._streams:
             stream._put(event)
 

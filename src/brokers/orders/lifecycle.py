@@ -66,6 +66,8 @@ class Lifecycle:
     # Events
 
     def emit(self, kind: OrderEventKind, record: Record | None = None, **fields: Any) -> None:
+        if not self.hub.is_heard:
+            return
         order = record.order if record is not None else None
         self.hub.emit(OrderEvent(kind, self.clock.now(), order, recovered=self.recovering, **fields))
 
@@ -109,7 +111,7 @@ class Lifecycle:
             record.lives = dict.fromkeys(record.lives, False)
         self.book.refresh(record)
         if not record.order.foreign:
-            body = f'{{"from":"{before.value}","signal":"{signal.value}","to":"{after.value}"}}'
+            body = f'{{"from":"{before}","signal":"{signal}","to":"{after}"}}'
             self.writer.note("STATE", record.key, body)
             self.writer.touch(record)
         self.emit(OrderEventKind.STATE, record, text=reason)

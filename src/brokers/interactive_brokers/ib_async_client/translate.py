@@ -19,7 +19,7 @@ from ib_async.ticker import Ticker
 from ...domain.account import AccountSummary, Position
 from ...domain.instrument import Instrument, InstrumentDetails, PriceIncrement, SecType
 from ...domain.market_data import Bar, DataType, Depth, DepthLevel, Quote
-from ...domain.order import Fill, WhatIf
+from ...domain.order import Fill, PriceField, WhatIf
 from ...domain.reports import BrokerOrder, BrokerStatus, CommissionReport, WireOrder
 from ...errors import InvalidData, InvalidInstrument
 from ..ib_vocabulary import (
@@ -224,7 +224,7 @@ def to_broker_order(
     if side is None:
         raise InvalidData(f"order {order_id}", f"its action is {order.action!r}")
     kind = ORDER_TYPES.get(order.orderType)
-    prices = intent_prices(kind, {slot: getattr(order, slot.value) for slot in PriceSlot})
+    prices = intent_prices(kind, cast(Mapping[PriceSlot, float], vars(order)))
     return BrokerOrder(
         perm_id=order.permId,
         order_id=order_id,
@@ -246,7 +246,10 @@ def to_broker_order(
         warning=state.warningText,
         completed_status=state.completedStatus,
         completed_time=_moment(state.completedTime, naive_zone),
-        **{name.value: value for name, value in prices.items()},
+        limit_price=prices.get(PriceField.LIMIT),
+        stop_price=prices.get(PriceField.STOP),
+        trail_amount=prices.get(PriceField.TRAIL_AMOUNT),
+        trail_percent=prices.get(PriceField.TRAIL_PERCENT),
     )
 
 
