@@ -22,7 +22,7 @@ from .domain.market_data import Quote
 from .domain.order import Bracket, Fill, NewOrder, Order, OrderChange, OrderType, Side, WhatIf
 from .domain.reports import OrderEvent, WireOrder
 from .domain.sessions import Session, TradingDay
-from .errors import BrokerError, DeadlineExceeded, NotConnected
+from .errors import BrokerError, DeadlineExceeded, InvalidOrder, NotConnected
 from .journal import Journal
 from .order_port import OrderPort
 from .orders import OrderManager, OrderSettings
@@ -104,10 +104,12 @@ class ManagedBroker(BaseBroker):
 
     async def place(self, order: NewOrder | Bracket) -> Order:
         self._require_trading()
+        self._require_account(order.entry if isinstance(order, Bracket) else order)
         return await self.manager.place(order)
 
     async def place_smart_order(self, order: NewOrder, policy: SmartOrderPolicy | None = None) -> Order:
         self._require_trading()
+        self._require_account(order)
         chosen = policy or SmartOrderPolicy()
         if order.type is OrderType.MARKET and not chosen.allow_market:
             details = await self.details(order.instrument)
@@ -138,6 +140,7 @@ class ManagedBroker(BaseBroker):
 
     async def what_if(self, order: NewOrder) -> WhatIf:
         self._require_trading()
+        self._require_account(order)
         details = await self.details(order.instrument)
         account = order.account or self.default_account()
         wire = WireOrder(self.port.next_order_id, replace(order, instrument=details.instrument), account)
@@ -257,6 +260,15 @@ class ManagedBroker(BaseBroker):
     def _require_trading(self) -> None:
         if not self._trading:
             raise NotConnected(f"broker {self.name}", "it is not connected", "call connect() first")
+
+    def _require_account(self, order: NewOrder) -> None:
+        accounts = self.accounts()
+        if order.account is not None and order.account not in accounts:
+            raise InvalidOrder(
+                f"order {order.key} for account {order.account}",
+                "this session does not hold that account",
+                f"name one of {', '.join(accounts)}, or none",
+            )
 
     async def _qualified(self, instrument: Instrument) -> InstrumentDetails:
         return await self.details(instrument)

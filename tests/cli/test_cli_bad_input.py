@@ -78,7 +78,7 @@ AT_THE_BROKER: tuple[tuple[str, int, str], ...] = (
     ("buy AAPL 1 --limit 100.001", FAILED, "100.001"),
     ("buy AAPL 500", FAILED, "order_value"),
     ("buy AAPL 1 --limit 500", FAILED, "collar"),
-    ("buy AAPL 1 --account U1234567", FAILED, "U1234567"),
+    ("buy AAPL 1 --account U1234567", USAGE, "U1234567"),
     ("sell AAPL 1", FAILED, "long_only"),
     ("cancel no-such-key", USAGE, "no-such-key"),
     ("account --fresh", USAGE, "running already"),

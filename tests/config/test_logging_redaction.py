@@ -23,6 +23,13 @@ def lines(monkeypatch):
     names = ("moondev_ibkr", "ib_async", "aiohttp", "urllib3", "websocket", "eventkit")
     before = {name: (logging.getLogger(name).propagate, logging.getLogger(name).level) for name in names}
     handlers = []
+    # Handlers that are there already, pytest's own for loggers that do not propagate among them, would see a record
+    # before ours does.
+    foreign = {name: list(logging.getLogger(name).handlers) for name in names}
+    for name, rows in foreign.items():
+        logging.getLogger(name).propagate = True
+        for row in rows:
+            logging.getLogger(name).removeHandler(row)
 
     def start(**settings):
         stream = io.StringIO()
@@ -34,6 +41,8 @@ def lines(monkeypatch):
         logger = logging.getLogger(name)
         for handler in handlers:
             logger.removeHandler(handler)
+        for row in foreign[name]:
+            logger.addHandler(row)
         logger.propagate = propagate
         logger.setLevel(level)
 
