@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
+import types
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Generator, Sequence
 from datetime import datetime
+from functools import partial
+from typing import Any
 
 from ..domain.order import NewOrder, Order
 from ..domain.order_states import OrderSignal, OrderState
@@ -16,6 +19,22 @@ from ..journal import IntentRow
 from .book import ASKED_LEGS, Record
 from .desk import Desk
 from .latency import Stage
+
+
+@types.coroutine
+def _rest_of(work: Coroutine[Any, Any, None], waits_for: Any) -> Generator[Any, Any, None]:
+    """A coroutine that has begun, from where it waits."""
+    while True:
+        try:
+            told = yield waits_for
+        except BaseException as error:  # noqa: BLE001 - handed on, a cancellation above all
+            step = partial(work.throw, error)
+        else:
+            step = partial(work.send, told)
+        try:
+            waits_for = step()
+        except StopIteration:
+            return
 
 
 class Sender:
@@ -110,11 +129,8 @@ class Sender:
         record.started, record.sent_at, record.sent_epoch = started, desk.clock.monotonic(), desk.link.epoch
         parent_id = (entry.order.order_id or 0) if record is not entry else 0
         wire = WireOrder(order.order_id or 0, order.intent, record.account, transmit, parent_id)
-        self._sent_times.append(desk.clock.now())
-        self.watch(record)
         try:
-            async with asyncio.timeout(desk.settings.write_deadline):
-                await desk.port.place(wire)
+            await self._write(desk.port.place(wire), lambda: self._note_sent(record))
         except NotConnected as failure:
             desk.life.apply(record, OrderSignal.SEND_FAILED, str(failure))
             return failure
@@ -127,6 +143,24 @@ class Sender:
         desk.life.latency.add(Stage.PLACE_TO_SENT, time.perf_counter() - started)
         return None
 
+    def _note_sent(self, record: Record) -> None:
+        self._sent_times.append(self._desk.clock.now())
+        self.watch(record)
+
+    async def _write(self, write: Coroutine[Any, Any, None], begun: Callable[[], None]) -> None:
+        """Await a write for as long as `write_deadline`; `begun` is called once it is under way.
+
+        The socket takes most writes at once, at the coroutine's first step: those get no timer.
+        """
+        try:
+            waits_for = write.send(None)
+        except StopIteration:
+            return
+        finally:
+            begun()
+        async with asyncio.timeout(self._desk.settings.write_deadline):
+            await _rest_of(write, waits_for)
+
     async def send_change(self, record: Record, changed: NewOrder) -> None:
         """Journal a change, then send it; it is `pending` until the broker shows it, refuses it, or shows the order as
         it was on a later link. Raises JournalError or NotConnected when nothing left, OutcomeUnknown when that is not
@@ -136,11 +170,10 @@ class Sender:
         desk.journal.record_change(record.key, changed, lease=desk.lease)
         record.pending, record.pending_epoch = changed, desk.link.epoch
         record.pending_at = desk.clock.monotonic()
-        self._sent_times.append(desk.clock.now())
         what = f"change of order {record.key}"
         try:
-            async with asyncio.timeout(desk.settings.write_deadline):
-                await desk.port.modify(self._changed_wire(record, changed))
+            change = desk.port.modify(self._changed_wire(record, changed))
+            await self._write(change, lambda: self._sent_times.append(desk.clock.now()))
         except NotConnected as failure:
             desk.life.drop_change(record, f"it did not leave: {failure}")
             raise
