@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from typing import Protocol
 from zoneinfo import ZoneInfo
 
@@ -18,6 +19,7 @@ from .domain.sessions import Session, TradingDay
 _EASTERN = ZoneInfo("America/New_York")
 
 
+@lru_cache(maxsize=8)
 def day_began(day: date) -> datetime:
     """00:00 New York time of `day`, in UTC: moments of one zone compare without asking for their offsets."""
     return datetime.combine(day, time(0), tzinfo=_EASTERN).astimezone(UTC)

@@ -16,9 +16,9 @@ from .book import Record
 
 log = logging.getLogger(__name__)
 
-#: Seconds that all but fills wait for others: long enough that an order's answer is not held up by writing that it
-#: was sent. What a crash loses in it, the broker tells again.
-_DELAY = 0.002
+#: Seconds that all but fills wait for others: long enough that an order's answer, on a slow machine too, is not held up
+#: by writing that it was sent. What a crash loses in it, the broker tells again.
+_DELAY = 0.01
 #: Commits between two checkpoints of the journal's log, kept off the loop's thread.
 _CHECKPOINT_EVERY = 500
 
