@@ -51,6 +51,8 @@ STOCK_ORDER_TYPES = frozenset(
 ) | {"TRAIL", "WHATIF"}
 FUTURE_ORDER_TYPES = STOCK_ORDER_TYPES - {"LOC", "MIDPX", "MOC", "OPG"}
 STOCK_EXCHANGES = ("SMART", "NYSE", "NASDAQ", "ARCA", "BATS", "IEX")
+#: The letters of US exchanges on the tape, which SMART's bid and ask exchanges are made of.
+EXCHANGE_LETTERS = {"NYSE": "N", "NASDAQ": "Q", "ARCA": "P", "BATS": "Z", "IEX": "V"}
 
 MATCHING_SYMBOLS = 16  #: at most so many answers to reqMatchingSymbols
 

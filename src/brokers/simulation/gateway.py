@@ -27,13 +27,13 @@ from .exchange import Exchange
 from .faults import Faults, parse_fault
 from .gateway_settings import ClockMode, GatewaySettings
 from .history import SessionCalendar
+from .market_source import MarketSource
 from .models import CommissionSchedule
 from .prices import PriceKind, make_prices
 from .state_file import AccountFile, KeptAccount
 from .timers import MarketTimers
 from .tws.door import TwsDoor
 from .tws.server import TwsServer
-from .tws.source import MarketSource
 
 log = logging.getLogger(__name__)
 

@@ -1,21 +1,16 @@
 """What a client asked of history, read and judged as IB does: durations, bar sizes, kinds of data, dates.
 
-parse_span(...)      start and end of a request, by trading sessions
 BAR_SIZES, SOURCES   IB's words for them
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from datetime import datetime, timedelta
-from typing import NamedTuple
+from datetime import datetime
 
 from ...domain.instrument import InstrumentDetails
 from ...domain.market_data import BarSize, BarSource
-from ..history import ScheduleRow, midnight
 from .session import Refusal
-from .source import MarketSource
 from .times import parse_moment
 
 #: IB also takes these spellings.
@@ -57,13 +52,6 @@ DATE_COMPLAINT = (
     "specified, local time-zone is assumed(deprecated).  You can also provide yyyymmddd-hh:mm:ss time is in UTC. "
     "Note that there is a dash between the date and time in UTC notation."
 )
-
-
-class Span(NamedTuple):
-    """Bars whose start lies in [start, end)."""
-
-    start: datetime
-    end: datetime
 
 
 def invalid(cause: str) -> Refusal:
@@ -120,58 +108,3 @@ def check_step(size: BarSize, number: int, unit: str) -> None:
     seconds = number * {"S": 1, "D": 86_400, "W": 7 * 86_400, "M": 30 * 86_400, "Y": 365 * 86_400}[unit]
     if size.seconds <= 30 and seconds / size.seconds > SMALL_BAR_STEPS:
         raise Refusal(162, f"Historical Market Data Service error message:invalid step: {size.seconds}")
-
-
-def parse_span(
-    source: MarketSource, con_id: int, number: int, unit: str, end: datetime, *, intraday: bool, regular_hours: bool
-) -> Span:
-    """Where the bars of `number` `unit`s before `end` begin.
-
-    Days are trading days, the one of `end` included once it has begun; seconds are counted inside sessions; weeks,
-    months and years are calendar time.
-    """
-    if unit in "WMY":
-        start = _calendar_start(number, unit, end)
-        return Span(start if intraday else midnight(start.date()), end)
-    head = source.head_timestamp(con_id)
-    days = number if unit == "D" else 1 + number // 3_600
-    first = end.date() - timedelta(days=days * 3 // 2 + 14)
-    if head is not None:
-        first = max(first, head.date())
-    sessions = [row for row in source.schedule(first, end.date(), regular_hours=regular_hours) if row.start < end]
-    if not sessions:
-        return Span(end, end)
-    start = _days_back(sessions, number, intraday) if unit == "D" else _seconds_back(sessions, number, end)
-    return Span(start, end)
-
-
-def _days_back(sessions: list[ScheduleRow], number: int, intraday: bool) -> datetime:
-    row = sessions[-number] if number <= len(sessions) else sessions[0]
-    return row.start if intraday else midnight(row.day)
-
-
-def _seconds_back(sessions: list[ScheduleRow], number: int, end: datetime) -> datetime:
-    left = timedelta(seconds=number)
-    for row in reversed(sessions):
-        until = min(row.end, end)
-        if until - row.start >= left:
-            return until - left
-        left -= until - row.start
-    return sessions[0].start
-
-
-def _calendar_start(number: int, unit: str, end: datetime) -> datetime:
-    if unit == "W":
-        return end - timedelta(weeks=number)
-    months = end.year * 12 + end.month - 1 - number * (12 if unit == "Y" else 1)
-    year, month = divmod(months, 12)
-    return _clamped(lambda day: end.replace(year=year, month=month + 1, day=day), end.day)
-
-
-def _clamped(make: Callable[[int], datetime], day: int) -> datetime:
-    """The 31st of a month that has fewer days is its last."""
-    while True:
-        try:
-            return make(day)
-        except ValueError:
-            day -= 1

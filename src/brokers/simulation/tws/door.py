@@ -51,8 +51,8 @@ if TYPE_CHECKING:
     from ...domain.instrument import InstrumentDetails
     from ..exchange import Exchange
     from ..faults import Faults
+    from ..market_source import MarketSource
     from .contract import Contract
-    from .source import MarketSource
 
 log = logging.getLogger(__name__)
 

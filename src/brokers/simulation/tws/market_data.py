@@ -16,9 +16,9 @@ from ...domain.market_data import BarSize, BarSource
 from ...domain.sessions import Session as MarketSession
 from ...errors import BrokerError
 from ..events import ExchangeEvent, Halted, Printed, QuoteChanged
+from ..market_stats import historical_volatility, week_stats
 from ..models import MarketView
 from . import tick_types as t
-from .market_stats import historical_volatility, week_stats
 from .messages_out import encode
 from .session import Session
 from .ticks import tick_generic, tick_price, tick_size, tick_string

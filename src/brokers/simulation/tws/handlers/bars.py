@@ -11,12 +11,12 @@ from ....domain.instrument import InstrumentDetails
 from ....domain.market_data import Bar, BarSize, BarSource
 from ....domain.sessions import Session as MarketSession
 from ....errors import InvalidRequest, NoData
+from ...bar_spans import Span, span_before
 from ...events import ExchangeEvent, Printed, QuoteChanged, SessionChanged
 from ...history import LiveBar
 from ...timers import Timer
 from .. import requests as r
 from ..bar_requests import (
-    Span,
     bar_size,
     bar_source,
     check_step,
@@ -24,7 +24,6 @@ from ..bar_requests import (
     no_data,
     parse_duration,
     parse_end,
-    parse_span,
 )
 from ..messages_out import HistoricalBar, HistoricalSession
 from ..pacing import OPEN_HISTORY_REQUESTS, SMALL_BAR_SECONDS
@@ -56,7 +55,7 @@ def historical_data(session: Session, request: r.ReqHistoricalData) -> None:
     if session.subscription("bars", request.reqId) is not None:
         raise Refusal(102, "Duplicate ticker ID.")
     con_id = details.instrument.con_id or 0
-    span = parse_span(door.source, con_id, number, unit, end, intraday=size.is_intraday, regular_hours=request.useRTH)
+    span = span_before(door.source, con_id, number, unit, end, intraday=size.is_intraday, regular_hours=request.useRTH)
     bars = _bars(session, con_id, size, source, span, request)
     if not bars and not request.keepUpToDate:
         raise no_data(what, request.whatToShow)
@@ -243,7 +242,7 @@ def schedule(session: Session, request: r.ReqHistoricalData, details: Instrument
     source, zone = session.door.source, details.time_zone
     end = parse_end(request.endDateTime, session.door.now, details)
     con_id = details.instrument.con_id or 0
-    span = parse_span(source, con_id, number, unit, end, intraday=True, regular_hours=request.useRTH)
+    span = span_before(source, con_id, number, unit, end, intraday=True, regular_hours=request.useRTH)
     rows = [
         row
         for row in source.schedule(span.start.date(), end.date(), regular_hours=request.useRTH)

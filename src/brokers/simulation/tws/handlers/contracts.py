@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from ....domain.instrument import InstrumentDetails, SecType
-from ...contracts import MARKET_RULES, with_hours
+from ...contracts import EXCHANGE_LETTERS, MARKET_RULES, with_hours
 from .. import requests as r
 from ..messages_out import DepthExchange, PriceIncrement, SmartComponent, SymbolSample
 from ..orders_out import contract_details
@@ -16,8 +16,6 @@ from ..session import Refusal, Session
 from ..times import zone_text
 from ..wire_contract import NOT_FOUND, check_security_type, find, wire_contract
 
-#: The letters of US exchanges on the tape, which SMART's bid and ask exchanges are made of.
-EXCHANGE_LETTERS = {"NYSE": "N", "NASDAQ": "Q", "ARCA": "P", "BATS": "Z", "IEX": "V"}
 #: bboExchange of tickReqParams: the only set of components that there is.
 BBO_EXCHANGE = "9c0001"
 

@@ -1,34 +1,22 @@
-"""Market depth: a book of our own making around the real quote, the same for every client and every run.
-
-The best level is the quote itself. The levels behind it stand one tick apart with sizes drawn from the contract and the
-price, so that a level that did not move keeps its size.
-"""
+"""Requests for market depth."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any
 
 from ....domain.instrument import InstrumentDetails, SecType
+from ...depth_levels import ASK, BID, Level, depth_levels
 from ...events import ExchangeEvent, QuoteChanged
-from ...walk import seed_for
 from .. import requests as r
 from ..request import Request
 from ..session import Refusal, Session
 from ..ticks import depth, depth_l2
-from .contracts import EXCHANGE_LETTERS
 from .quotes import require_live
 
 MOST_ROWS = 20
 INSERT, UPDATE, DELETE = 0, 1, 2
-ASK, BID = 0, 1
-
-
-class Level(NamedTuple):
-    maker: str
-    price: Decimal
-    size: Decimal
 
 
 class DepthBook:
@@ -41,7 +29,6 @@ class DepthBook:
         self._rows = min(request.numRows, MOST_ROWS)
         stock = details.instrument.sec_type is SecType.STOCK
         self._smart = request.isSmartDepth or (stock and request.contract.exchange in ("", "SMART"))
-        self._makers = tuple(EXCHANGE_LETTERS) if stock else (details.instrument.exchange,)
         self._plain = depth(session.version, request.reqId)
         self._named = depth_l2(session.version, request.reqId, self._smart)
         self._shown: dict[int, list[Level]] = {ASK: [], BID: []}
@@ -66,7 +53,7 @@ class DepthBook:
 
     def _show(self, bid: Decimal, bid_size: Decimal, ask: Decimal, ask_size: Decimal) -> None:
         for side, price, size in ((ASK, ask, ask_size), (BID, bid, bid_size)):
-            book = self._levels(side, price, size)
+            book = depth_levels(self._details, side, price, size, self._rows)
             shown = self._shown[side]
             for position, level in enumerate(book):
                 if position >= len(shown):
@@ -76,18 +63,6 @@ class DepthBook:
             for position in range(len(shown) - 1, len(book) - 1, -1):
                 self._tell(position, DELETE, side, shown[position])
             self._shown[side] = book
-
-    def _levels(self, side: int, price: Decimal, size: Decimal) -> list[Level]:
-        levels = []
-        for row in range(self._rows):
-            if price <= 0:
-                break
-            draw = seed_for("depth", self._con_id, side, str(price))
-            maker = self._makers[draw % len(self._makers)]
-            levels.append(Level(maker, price, size if row == 0 else Decimal(100 * (1 + draw // 7 % 20))))
-            step = self._details.increment_at(price)
-            price += step if side == ASK else -step
-        return levels
 
     def _tell(self, position: int, operation: int, side: int, level: Level) -> None:
         price = float(level.price)

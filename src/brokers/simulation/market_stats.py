@@ -1,4 +1,4 @@
-"""Figures of generic ticks that come out of daily history: ranges, average volume, volatility."""
+"""Figures that come out of daily history: ranges, average volume, volatility."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import pairwise
 
-from ...domain.market_data import Bar, BarSize, BarSource
-from ...errors import BrokerError
-from .source import MarketSource
+from ..domain.market_data import Bar, BarSize, BarSource
+from ..errors import BrokerError
+from .market_source import MarketSource
 
 TRADING_DAYS_A_YEAR = 252
 _AVERAGE_DAYS = 90

@@ -1,13 +1,13 @@
-"""What the TWS door asks of a price source beyond the exchange's needs: contracts and schedules."""
+"""What the doors ask of a price source beyond the exchange's needs: contracts and schedules."""
 
 from __future__ import annotations
 
 from datetime import date
 from typing import Protocol
 
-from ..contracts import ContractBook
-from ..history import ScheduleRow, SessionCalendar
-from ..market import PriceSource
+from .contracts import ContractBook
+from .history import ScheduleRow, SessionCalendar
+from .market import PriceSource
 
 
 class MarketSource(PriceSource, Protocol):
