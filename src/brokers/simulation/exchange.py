@@ -233,15 +233,20 @@ class Exchange:
 
     # orders
 
-    def place(self, ticket: OrderTicket) -> None:
+    def place(self, ticket: OrderTicket, *, at_desk: bool = False) -> None:
         """A new order, or a change when (client_id, order_id) is live. The answer comes as events: OrderAccepted and
-        StatusChanged, or OrderRejected / ModifyRejected with IB's code and text."""
-        self._intake.place(ticket)
+        StatusChanged, or OrderRejected / ModifyRejected with IB's code and text. `at_desk`: the ticket is with the
+        broker already, so that it is answered before this returns whatever the latency of acknowledging."""
+        self._intake.place(ticket, at_desk=at_desk)
         self._announcer.deliver()
+
+    def take_outside_id(self) -> int:
+        """The next order id, below zero, for an order that no API client places."""
+        return self._state.book.take_manual_id()
 
     def place_manual(self, ticket: OrderTicket) -> int:
         """An order that no API client placed (client 0, order id below zero); returns its order id."""
-        order_id = self._state.book.take_manual_id()
+        order_id = self.take_outside_id()
         self.place(replace(ticket, client_id=0, order_id=order_id))
         return order_id
 

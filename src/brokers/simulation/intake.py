@@ -39,8 +39,11 @@ class Intake:
 
     # arrival
 
-    def place(self, ticket: OrderTicket) -> None:
-        """The ticket travels to the broker; see Exchange.place."""
+    def place(self, ticket: OrderTicket, *, at_desk: bool = False) -> None:
+        """The ticket travels to the broker, or is there; see Exchange.place."""
+        if at_desk:
+            self._take(ticket)
+            return
         self._send(ticket.client_id, lambda: self._take(ticket))
 
     def cancel(self, client_id: int, order_id: int) -> None:
