@@ -86,6 +86,8 @@ class TwsDoor:
         self.failures: Counter[str] = Counter()
         self.accounts = AccountsFeed(self)
         self.read_only = settings.read_only
+        #: Clients of another door whose orders and fills this door does not show.
+        self.hidden_clients: frozenset[int] = frozenset()
         #: Today's bulletins, as rows of updateNewsBulletin.
         self.bulletins: list[dict[str, object]] = []
         self._dirty: dict[Session, None] = {}
@@ -227,8 +229,14 @@ class TwsDoor:
 
     # order events
 
+    def shows(self, client_id: int) -> bool:
+        """Whether what `client_id` trades is seen here."""
+        return client_id not in self.hidden_clients
+
     def _audience(self, client_id: int, requested_by: int | None = None) -> Iterator[Session]:
         """Who is told about an order of `client_id`: its owner, whoever asked, the master client."""
+        if not self.shows(client_id):
+            return
         wanted = {client_id, self.settings.master_client_id}
         if requested_by is not None:
             wanted.add(requested_by)

@@ -93,6 +93,11 @@ def request_of(ticket: OrderTicket) -> PlaceOrderRequest:
     )
 
 
+def shown_client(client_id: int) -> int:
+    """Who placed an order, for TWS clients: what came from outside the API is client 0's."""
+    return max(client_id, 0)
+
+
 def contract_of(instrument: Instrument, exchange: str = "") -> Contract:
     return wire_contract(instrument, exchange or instrument.exchange)
 
@@ -125,7 +130,7 @@ def open_order_frame(version: int, view: OrderView, warning: str = "", **changes
         version,
         request,
         OrderState(status=view.status.value, warningText=warning),
-        clientId=view.client_id,
+        clientId=shown_client(view.client_id),
         contract=contract,
         **values,
     )
@@ -142,7 +147,7 @@ def status_values(view: OrderView, client_id: int | None = None) -> dict[str, An
         "permId": view.perm_id,
         "parentId": view.ticket.parent_id,
         "lastFillPrice": view.last_fill_price or Decimal(0),
-        "clientId": view.client_id if client_id is None else client_id,
+        "clientId": shown_client(view.client_id) if client_id is None else client_id,
         "whyHeld": view.why_held,
     }
 
@@ -182,7 +187,7 @@ def execution_values(execution: Execution, req_id: int = -1, order_id: int | Non
         "shares": execution.quantity,
         "price": execution.price,
         "permId": execution.perm_id,
-        "clientId": execution.client_id,
+        "clientId": shown_client(execution.client_id),
         "liquidation": int(execution.liquidation),
         "cumQty": execution.cumulative,
         "avgPrice": execution.average_price,

@@ -195,10 +195,19 @@ def cancel(session: Session, request: r.CancelOrder) -> None:
 
 
 def global_cancel(session: Session, request: r.ReqGlobalCancel) -> None:
-    """Every open order, whoever placed it."""
-    if session.door.read_only:
+    """Every open order that this door shows, whoever placed it."""
+    door = session.door
+    if door.read_only:
         raise Refusal(321, READ_ONLY, -1)
-    session.door.exchange.cancel_all(session.client_id)
+    if not door.hidden_clients:
+        door.exchange.cancel_all(session.client_id)
+        return
+    for view in _shown(session):
+        door.exchange.cancel_perm(view.perm_id, session.client_id)
+
+
+def _shown(session: Session) -> list[OrderView]:
+    return [view for view in session.door.exchange.open_orders() if session.door.shows(view.client_id)]
 
 
 def _tell(session: Session, view: OrderView) -> None:
@@ -209,7 +218,7 @@ def _tell(session: Session, view: OrderView) -> None:
 
 def open_orders(session: Session, request: r.ReqOpenOrders) -> None:
     """This client's; client 0 is told of orders placed outside the API too."""
-    for view in session.door.exchange.open_orders():
+    for view in _shown(session):
         outside_api = session.client_id == 0 and view.client_id < 0
         if view.client_id == session.client_id or outside_api:
             _tell(session, view)
@@ -217,7 +226,7 @@ def open_orders(session: Session, request: r.ReqOpenOrders) -> None:
 
 
 def all_open_orders(session: Session, request: r.ReqAllOpenOrders) -> None:
-    for view in session.door.exchange.open_orders():
+    for view in _shown(session):
         _tell(session, view)
     session.send("openOrderEnd")
 
@@ -229,7 +238,7 @@ def auto_open_orders(session: Session, request: r.ReqAutoOpenOrders) -> None:
             321, "Error validating request.-'an' : cause - only the default client (i.e 0) can auto bind orders.", -1
         )
     session.auto_bind = request.autoBind
-    for view in session.door.exchange.open_orders():
+    for view in _shown(session):
         if view.client_id <= 0:
             if request.autoBind and view.order_id <= 0:
                 session.send("orderBound", permId=view.perm_id, clientId=0, orderId=view.order_id)
@@ -240,7 +249,7 @@ def auto_open_orders(session: Session, request: r.ReqAutoOpenOrders) -> None:
 def completed_orders(session: Session, request: r.ReqCompletedOrders) -> None:
     """`apiOnly` leaves out what was placed by hand or through another door (client ids below 0)."""
     for view in session.door.exchange.completed_orders():
-        if not (request.apiOnly and view.client_id < 0):
+        if session.door.shows(view.client_id) and not (request.apiOnly and view.client_id < 0):
             session.write(completed_frame(session.version, view))
     session.send("completedOrdersEnd")
 
@@ -264,7 +273,7 @@ def executions(session: Session, request: r.ReqExecutions) -> None:
             (request.exchange, execution.exchange),
             (side, SIDE_TEXT[execution.side]),
         )
-        if any(wanted and wanted != own for wanted, own in filters):
+        if any(wanted and wanted != own for wanted, own in filters) or not session.door.shows(execution.client_id):
             continue
         if since is not None and execution.time < since:
             continue
