@@ -6,9 +6,10 @@ import asyncio
 import logging
 import weakref
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from ...config.settings import Settings
 from ..base_broker import Symbol
@@ -368,11 +369,14 @@ class OpenStream:
     def __aiter__(self) -> OpenStream:
         return self
 
-    async def __anext__(self) -> MarketEvent:
-        if self._stream is None:
-            if self._closed:
-                raise StopAsyncIteration
-            self._stream = await self._manager.open_stream(self._symbols, self._kinds)
+    def __anext__(self) -> Coroutine[Any, Any, MarketEvent]:
+        stream = self._stream
+        return self._first() if stream is None else stream.__anext__()
+
+    async def _first(self) -> MarketEvent:
+        if self._closed:
+            raise StopAsyncIteration
+        self._stream = await self._manager.open_stream(self._symbols, self._kinds)
         return await anext(self._stream)
 
     @property
