@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -126,7 +125,7 @@ def _dh_parameters(path: Path) -> dh.DHParameters:
 def _decrypted(secret: str, key: rsa.RSAPrivateKey, path: Path) -> bytes:
     try:
         return key.decrypt(base64.b64decode(secret, validate=True), padding.PKCS1v15())
-    except (binascii.Error, ValueError):
+    except ValueError:
         raise ConfigurationError(
             "the OAuth access token secret", f"{path.name} does not decrypt it", "both must be of one registration"
         ) from None

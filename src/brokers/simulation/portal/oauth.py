@@ -1,0 +1,240 @@
+"""IB's side of OAuth 1.0a: issues live session tokens and checks the signature of every request made with one.
+
+Facts and their sources, and what is only inferred: docs/oauth.md. The client's side is another implementation.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import logging
+import re
+import secrets
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from urllib.parse import quote, quote_plus, unquote
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding
+
+from .oauth_consumers import Consumer
+from .request import BASE, Answer, PortalRefusal, PortalRequest
+
+log = logging.getLogger(__name__)
+
+TOKEN_PATH = "/oauth/live_session_token"
+SOCKET_PATH = "/ws"
+
+LIFETIME = timedelta(hours=24)
+#: How far a request's timestamp may lie from the door's clock; IB's own figure is not published.
+WINDOW = timedelta(minutes=5)
+
+_FIELD = re.compile(r'([A-Za-z_]+)="([^"]*)"')
+_STAMP = re.compile(r"[0-9]{1,12}")
+_REQUIRED = ("oauth_consumer_key", "oauth_nonce", "oauth_signature", "oauth_signature_method", "oauth_timestamp")
+
+
+class _Denied(Exception):
+    """Why a request is not let in; the log's word, and the answer's where IB gives one."""
+
+
+@dataclass(slots=True)
+class _Login:
+    """One consumer's state: its token (None before the first) and the (timestamp, nonce) pairs seen in the window."""
+
+    consumer: Consumer
+    key: bytes | None = field(default=None, repr=False)
+    #: None before the first token
+    expires: datetime | None = None
+    seen: set[tuple[int, str]] = field(default_factory=set)
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class OAuthVerifier:
+    """`wall` tells aware UTC of the wall clock, for clients stamp with theirs and know nothing of market time.
+
+    `hosts` ("localhost:15000") are names under which a client may have signed beside the request's own Host header.
+    A new token ends the one before.
+    """
+
+    def __init__(
+        self,
+        consumers: Iterable[Consumer],
+        *,
+        hosts: Sequence[str] = (),
+        wall: Callable[[], datetime] = _utc_now,
+        exponent: Callable[[], int] = lambda: secrets.randbits(256) | 1,
+        lifetime: timedelta = LIFETIME,
+        window: timedelta = WINDOW,
+    ) -> None:
+        self._logins = {consumer.consumer_key: _Login(consumer) for consumer in consumers}
+        self._hosts = hosts
+        self._wall = wall
+        self._exponent = exponent
+        self._lifetime = lifetime
+        self._window = window
+        self._number = count(1)
+        #: Requests that were refused, by reason.
+        self.refused: dict[str, int] = {}
+
+    def exchange(self, request: PortalRequest) -> Answer:
+        """Answers POST /oauth/live_session_token."""
+        try:
+            fields, login = self._identified(request, "RSA-SHA256")
+            self._verify_rsa(request, fields, login.consumer)
+            self._take_nonce(fields, login)
+            body = self._issue(login, fields)
+        except _Denied as denied:
+            self._count(denied)
+            text = f"id: {next(self._number)}, error: {denied}"
+            return Answer({"error": text, "statusCode": 401}, 401)
+        return Answer(body)
+
+    def authenticate(self, request: PortalRequest) -> str | None:
+        """The user whom the request's signature (a stream's access token) proves; None when it carries neither, which
+        leaves the browser's login. Raises PortalRefusal 401 when it carries one that is not right."""
+        token = request.query.get("oauth_token") if request.path == SOCKET_PATH else None
+        try:
+            if token is not None:
+                return self._of_stream(token)
+            if not request.headers.get("authorization", "").lower().startswith("oauth "):
+                return None
+            fields, login = self._identified(request, "HMAC-SHA256")
+            self._verify_hmac(request, fields, login)
+            self._take_nonce(fields, login)
+        except _Denied as denied:
+            self._count(denied)
+            refusal = PortalRefusal("Access Denied", 401)
+            refusal.answer = Answer("Access Denied", 401, "text/plain; charset=utf-8")
+            raise refusal from None
+        return login.consumer.user
+
+    def end(self, user: str) -> None:
+        """Logout: the user's tokens sign nothing any more."""
+        for login in self._logins.values():
+            if login.consumer.user == user:
+                login.key = None
+
+    def _count(self, denied: _Denied) -> None:
+        reason = str(denied)
+        self.refused[reason] = self.refused.get(reason, 0) + 1
+        log.warning("OAuth request refused: %s", reason)
+
+    def _of_stream(self, token: str) -> str:
+        for login in self._logins.values():
+            if secrets.compare_digest(login.consumer.access_token.encode(), token.encode()) and self._key(login):
+                return login.consumer.user
+        raise _Denied("invalid token")
+
+    def _key(self, login: _Login) -> bytes | None:
+        """None without a token, or when its time is over."""
+        return login.key if login.expires is not None and self._wall() < login.expires else None
+
+    def _identified(self, request: PortalRequest, method: str) -> tuple[dict[str, str], _Login]:
+        header = request.headers.get("authorization", "")
+        if not (header + request.headers.get("host", "")).isascii():
+            raise _Denied("invalid header")
+        fields = _header_fields(header)
+        if any(not fields.get(name) for name in _REQUIRED):
+            raise _Denied("missing parameter")
+        login = self._logins.get(fields["oauth_consumer_key"])
+        if login is None or fields.get("realm") != login.consumer.realm:
+            raise _Denied("invalid consumer")
+        if fields.get("oauth_token") != login.consumer.access_token:
+            raise _Denied("invalid token")
+        if fields["oauth_signature_method"] != method:
+            raise _Denied("invalid signature method")
+        stamp = fields["oauth_timestamp"]
+        if not _STAMP.fullmatch(stamp) or self._is_outside(int(stamp)):
+            raise _Denied("invalid timestamp")
+        if (int(stamp), fields["oauth_nonce"]) in login.seen:
+            raise _Denied("nonce used")
+        return fields, login
+
+    def _is_outside(self, stamp: int) -> bool:
+        return abs(self._wall().timestamp() - stamp) > self._window.total_seconds()
+
+    def _take_nonce(self, fields: Mapping[str, str], login: _Login) -> None:
+        login.seen = {pair for pair in login.seen if not self._is_outside(pair[0])}
+        login.seen.add((int(fields["oauth_timestamp"]), fields["oauth_nonce"]))
+
+    def _verify_rsa(self, request: PortalRequest, fields: Mapping[str, str], consumer: Consumer) -> None:
+        signature = _signature(fields)
+        for text in self._texts(request, fields):
+            signed = (consumer.secret.hex() + text).encode()
+            try:
+                consumer.signature_key.verify(signature, signed, padding.PKCS1v15(), hashes.SHA256())
+            except InvalidSignature:
+                continue
+            return
+        raise _Denied("invalid signature")
+
+    def _verify_hmac(self, request: PortalRequest, fields: Mapping[str, str], login: _Login) -> None:
+        key = self._key(login)
+        if key is None:
+            raise _Denied("no live session token")
+        signature = _signature(fields)
+        for text in self._texts(request, fields):
+            if hmac.compare_digest(hmac.digest(key, text.encode(), hashlib.sha256), signature):
+                return
+        raise _Denied("invalid signature")
+
+    def _texts(self, request: PortalRequest, fields: Mapping[str, str]) -> Iterator[str]:
+        """Every base string that a client could have signed for this request: the address that it used, with or
+        without the base path and a trailing slash, in both encodings."""
+        pairs = [(name, value) for name, value in fields.items() if name not in ("realm", "oauth_signature")]
+        pairs += request.query.items()
+        encoded = sorted((quote(name, safe="~"), quote(value, safe="~")) for name, value in pairs)
+        plain = "&".join(map("=".join, sorted(pairs)))
+        queries = dict.fromkeys((quote_plus(plain), quote("&".join(map("=".join, encoded)), safe="~")))
+        for host in dict.fromkeys((request.headers.get("host", ""), *self._hosts)):
+            for path in (BASE + request.path, request.path, BASE + request.path + "/", request.path + "/"):
+                address = quote(f"https://{host}{path}", safe="~")
+                for query in queries:
+                    yield f"{request.method.upper()}&{address}&{query}"
+
+    def _issue(self, login: _Login, fields: Mapping[str, str]) -> dict[str, object]:
+        consumer = login.consumer
+        try:
+            challenge = int(fields.get("diffie_hellman_challenge", ""), 16)
+        except ValueError:
+            raise _Denied("invalid diffie_hellman_challenge") from None
+        if not 1 < challenge < consumer.prime - 1:
+            raise _Denied("invalid diffie_hellman_challenge")
+        exponent = self._exponent()
+        shared = pow(challenge, exponent, consumer.prime)
+        login.key = hmac.digest(_java_bytes(shared), consumer.secret, hashlib.sha1)
+        login.expires = self._wall() + self._lifetime
+        return {
+            "diffie_hellman_response": f"{pow(consumer.generator, exponent, consumer.prime):x}",
+            "live_session_token_signature": hmac.digest(login.key, consumer.consumer_key.encode(), hashlib.sha1).hex(),
+            "live_session_token_expiration": int(login.expires.timestamp() * 1000),
+        }
+
+
+def _java_bytes(number: int) -> bytes:
+    """As java.math.BigInteger.toByteArray: the fewest bytes of two's complement, sign bit included."""
+    return number.to_bytes((number.bit_length() + 8) // 8, "big", signed=True)
+
+
+def _header_fields(header: str) -> dict[str, str]:
+    """The parameters of an OAuth header, decoded. Raises _Denied when one stands twice."""
+    found = _FIELD.findall(header)
+    fields = {unquote(name): unquote(value) for name, value in found}
+    if len(fields) != len(found):
+        raise _Denied("duplicate parameter")
+    return fields
+
+
+def _signature(fields: Mapping[str, str]) -> bytes:
+    try:
+        return base64.b64decode(fields["oauth_signature"], validate=True)
+    except ValueError:
+        raise _Denied("invalid signature") from None
