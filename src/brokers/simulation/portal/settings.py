@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
 
@@ -78,6 +79,10 @@ class PortalSettings:
     duplicate_status: int = 200  #: open question 7
     #: Message ids asked before an order is taken, in their order, whatever the order (beside those it earns itself).
     questions: tuple[str, ...] = ()
+    #: Presets above which an order is asked about: percent beyond the touch, shares, money (o163, o383, o451).
+    price_percent: Decimal = Decimal(3)
+    size_limit: Decimal = Decimal(500)
+    value_limit: Decimal = Decimal(100_000)
     #: Symbols without live data, and without any; as at the TWS door.
     not_subscribed: frozenset[str] = frozenset()
     no_data: frozenset[str] = frozenset()
