@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cryptography.hazmat.primitives.asymmetric import dh, padding, rsa
-from cryptography.hazmat.primitives.serialization import load_pem_parameters, load_pem_private_key
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from ...errors import ConfigurationError
 from .oauth_signature import Encoding
@@ -20,6 +21,10 @@ SIGNATURE_FILE = "private_signature.pem"
 ENCRYPTION_FILE = "private_encryption.pem"
 DH_FILE = "dhparam.pem"
 TOKENS_FILE = "oauth.json"
+
+_DH_PEM = re.compile(rb"-----BEGIN DH PARAMETERS-----(.*?)-----END DH PARAMETERS-----", re.DOTALL)
+#: DER tags.
+_INTEGER, _SEQUENCE = 0x02, 0x30
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,14 +69,14 @@ class OAuthCredentials:
         encoding: Encoding = Encoding.ONCE,
     ) -> OAuthCredentials:
         """`access_token_secret` is the base64 text that IB shows once, encrypted to the consumer's encryption key."""
-        numbers = _dh_parameters(dh_parameters).parameter_numbers()
+        prime, generator = _dh_parameters(dh_parameters)
         return cls(
             consumer_key=consumer_key,
             access_token=access_token,
             secret=_decrypted(access_token_secret, _private_key(encryption_key), encryption_key),
             signature_key=_private_key(signature_key),
-            prime=numbers.p,
-            generator=numbers.g,
+            prime=prime,
+            generator=generator,
             encoding=encoding,
         )
 
@@ -114,12 +119,32 @@ def _private_key(path: Path) -> rsa.RSAPrivateKey:
     return key
 
 
-def _dh_parameters(path: Path) -> dh.DHParameters:
+def _dh_parameters(path: Path) -> tuple[int, int]:
+    """(prime, generator) of `openssl dhparam`'s PEM: a DER sequence of two integers or three (PKCS #3 section 9).
+    cryptography read it, but is to drop Diffie-Hellman over finite fields."""
+    found = _DH_PEM.search(_read(path))
     try:
-        parameters = load_pem_parameters(_read(path))
-    except ValueError:
+        tag, content, rest = _element(base64.b64decode(b"".join(found[1].split()), validate=True) if found else b"")
+        integers = []
+        while content:
+            inner, number, content = _element(content)
+            integers.append(int.from_bytes(number, "big", signed=True) if inner == _INTEGER else 0)
+        if tag != _SEQUENCE or rest or len(integers) not in (2, 3):
+            raise ValueError
+    except (ValueError, IndexError):
         raise ConfigurationError(f"{path}", "it holds no Diffie-Hellman parameters in PEM") from None
-    return parameters
+    return integers[0], integers[1]
+
+
+def _element(der: bytes) -> tuple[int, bytes, bytes]:
+    """(tag, content, what follows) of the first element. Raises IndexError or ValueError when it is cut short."""
+    length, start = der[1], 2
+    if length & 0x80:
+        start += length & 0x7F
+        length = int.from_bytes(der[2:start], "big")
+    if start + length > len(der):
+        raise ValueError
+    return der[0], der[start : start + length], der[start + length :]
 
 
 def _decrypted(secret: str, key: rsa.RSAPrivateKey, path: Path) -> bytes:

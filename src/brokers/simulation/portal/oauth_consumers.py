@@ -13,14 +13,12 @@ import string
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cryptography.hazmat.primitives.asymmetric import dh, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
-    ParameterFormat,
     PrivateFormat,
     PublicFormat,
-    load_pem_parameters,
     load_pem_public_key,
 )
 
@@ -66,16 +64,16 @@ class Consumer:
         try:
             record = json.loads((door / RECORD).read_bytes())
             key = load_pem_public_key((door / "public_signature.pem").read_bytes())
-            numbers = load_pem_parameters((door / "dhparam.pem").read_bytes()).parameter_numbers()
             consumer_key, access_token, user = (str(record[name]) for name in ("consumer_key", "access_token", "user"))
             secret = bytes.fromhex(record["secret"])
+            prime, generator = int(record["prime"], 16), int(record["generator"])
         except OSError as error:
             raise ConfigurationError(f"the OAuth consumer in {folder}", f"{error.strerror}: {error.filename}") from None
         except (ValueError, KeyError, TypeError):
             raise ConfigurationError(f"the OAuth consumer in {folder}", "a file of it is damaged") from None
         if not isinstance(key, rsa.RSAPublicKey):
             raise ConfigurationError(f"the OAuth consumer in {folder}", "its signature key is not RSA")
-        return cls(consumer_key, access_token, user, key, secret, numbers.p, numbers.g)
+        return cls(consumer_key, access_token, user, key, secret, prime, generator)
 
 
 def write_consumer(folder: Path, user: str) -> Consumer:
@@ -87,18 +85,18 @@ def write_consumer(folder: Path, user: str) -> Consumer:
     consumer = Consumer(key, secrets.token_hex(10), user, signature.public_key(), secrets.token_bytes(32))
     names = {"consumer_key": consumer.consumer_key, "access_token": consumer.access_token}
     encrypted = encryption.public_key().encrypt(consumer.secret, padding.PKCS1v15())
-    parameters = dh.DHParameterNumbers(PRIME, GENERATOR).parameters()
     shared = {
-        "dhparam.pem": parameters.parameter_bytes(Encoding.PEM, ParameterFormat.PKCS3),
         "public_signature.pem": _public(signature),
         "public_encryption.pem": _public(encryption),
     }
     client = {
+        "dhparam.pem": _dh_parameters(PRIME, GENERATOR),
         "private_signature.pem": _private(signature),
         "private_encryption.pem": _private(encryption),
         "oauth.json": _json(names | {"access_token_secret": base64.b64encode(encrypted).decode()}),
     }
-    door = {RECORD: _json(names | {"user": user, "secret": consumer.secret.hex()})}
+    group = {"prime": f"{PRIME:x}", "generator": str(GENERATOR)}
+    door = {RECORD: _json(names | {"user": user, "secret": consumer.secret.hex()} | group)}
     for side, files in ((CLIENT, shared | client), (DOOR, shared | door)):
         (folder / side).mkdir(parents=True, exist_ok=True)
         for name, content in files.items():
@@ -120,6 +118,24 @@ def _write(path: Path, content: bytes) -> None:
 
 def _json(values: dict[str, str]) -> bytes:
     return json.dumps(values, indent=2).encode() + b"\n"
+
+
+def _dh_parameters(prime: int, generator: int) -> bytes:
+    """As `openssl dhparam` writes them (PKCS #3 section 9)."""
+    integers = b"".join(
+        _der(0x02, number.to_bytes(number.bit_length() // 8 + 1, "big")) for number in (prime, generator)
+    )
+    text = base64.b64encode(_der(0x30, integers)).decode()
+    lines = "\n".join(text[start : start + 64] for start in range(0, len(text), 64))
+    return f"-----BEGIN DH PARAMETERS-----\n{lines}\n-----END DH PARAMETERS-----\n".encode()
+
+
+def _der(tag: int, content: bytes) -> bytes:
+    length = len(content)
+    if length < 0x80:
+        return bytes((tag, length)) + content
+    size = length.to_bytes((length.bit_length() + 7) // 8, "big")
+    return bytes((tag, 0x80 | len(size))) + size + content
 
 
 def _private(key: rsa.RSAPrivateKey) -> bytes:
