@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
 import re
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 from ...errors import ConfigurationError
@@ -69,11 +69,16 @@ class TlsPolicy:
             return False
         return str(self.ca_file) if self.ca_file is not None else True
 
-    def websocket_options(self) -> dict[str, Any]:
-        """What websocket-client takes as `sslopt`. A fingerprint is checked by the wire, after the handshake."""
+    def context(self) -> ssl.SSLContext:
+        """For the WebSocket's own handshake; a pinned certificate is compared by `accepts` before anything is sent."""
+        context = ssl.create_default_context(cafile=str(self.ca_file) if self.ca_file is not None else None)
         if not self.checks_name:
-            return {"cert_reqs": ssl.CERT_NONE, "check_hostname": False}
-        options: dict[str, Any] = {"cert_reqs": ssl.CERT_REQUIRED, "check_hostname": True}
-        if self.ca_file is not None:
-            options["ca_certs"] = str(self.ca_file)
-        return options
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        return context
+
+    def accepts(self, certificate: bytes | None) -> bool:
+        """Whether a certificate (DER) is the pinned one; anything passes where none is pinned."""
+        if self.fingerprint is None:
+            return True
+        return certificate is not None and hashlib.sha256(certificate).hexdigest() == self.fingerprint

@@ -94,9 +94,9 @@ class PortalWire(Protocol):
         ...
 
     async def open(
-        self, cookie: str, on_frame: FrameListener, on_closed: ClosedListener, deadline: float
+        self, cookie: str, on_frame: FrameListener, on_closed: ClosedListener, deadline: float, suffix: str = ""
     ) -> FrameSender:
-        """A WebSocket with this Cookie header. Raises NotSent."""
+        """A WebSocket with this Cookie header, `suffix` behind its address. Raises NotSent."""
         ...
 
     async def close(self) -> None:
