@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Any
@@ -19,11 +19,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ..brokers.calendar import MarketCalendar, session_of
 from ..brokers.domain.instrument import Instrument, InstrumentDetails
 from ..brokers.domain.market_data import BarSize, DataType
 from ..brokers.domain.order import NewOrder, OrderType, Side
 from ..brokers.domain.reports import WireOrder
-from ..brokers.errors import BrokerError, ConnectFailed, LiveNotAllowed, NoPermission, RequestFailed
+from ..brokers.domain.sessions import Session
+from ..brokers.errors import BrokerError, ConnectFailed, DeadlineExceeded, LiveNotAllowed, NoPermission, RequestFailed
 from ..brokers.interactive_brokers.config.ib_config import TwsSettings
 from ..brokers.interactive_brokers.ib_async_client import IbAsyncClient
 from ..brokers.interactive_brokers.ib_transport import BarRequest
@@ -38,6 +40,8 @@ from .run_report import make_console
 PROBE_DEADLINE = 1.0
 #: Real seconds until the first price of a quote.
 QUOTE_DEADLINE = 12.0
+#: The same while the market is closed: IB tells the last close at once, or nothing.
+CLOSED_DEADLINE = 3.0
 #: Wall-clock difference from which stale-quote checks and log times mislead (fault C28).
 CLOCK_TOLERANCE = timedelta(seconds=1)
 #: IB's error for every order while the API is read-only.
@@ -203,6 +207,7 @@ class Examination:
         self._client = client
         self._symbol = symbol
         self._details: InstrumentDetails | None = None
+        self._calendar = MarketCalendar()
 
     async def accounts(self) -> Check:
         accounts = self._client.accounts()
@@ -283,9 +288,14 @@ class Examination:
 
     async def _find_quote(self) -> Check:
         instrument = self._instrument()
+        opens = await self._opens_at()
         line = self._client.subscribe_quotes(instrument)
         try:
-            quote = await line.first(QUOTE_DEADLINE)
+            quote = await line.first(QUOTE_DEADLINE if opens is None else CLOSED_DEADLINE)
+        except DeadlineExceeded:
+            if opens is None:
+                raise
+            return Check("market data", Verdict.WARN, "the market is closed and tells no price", _again_at(opens))
         finally:
             self._client.unsubscribe_quotes(instrument)
         prices = f"bid {_shown(quote.bid)} ask {_shown(quote.ask)} last {_shown(quote.last)}"
@@ -295,8 +305,16 @@ class Examination:
                 "market data", Verdict.WARN, text, f"moondev-ibkr costs {self._symbol} tells what live data costs"
             )
         if quote.bid is None and quote.ask is None and quote.last is None:
-            return Check("market data", Verdict.WARN, text, "the line is open but silent: is the market open?")
+            step = "the line is open but silent: restart the gateway if this repeats"
+            return Check("market data", Verdict.WARN, text, step if opens is None else _again_at(opens))
         return Check("market data", Verdict.OK, text)
+
+    async def _opens_at(self) -> datetime | None:
+        """When the contract's market opens next; None while it is open, before and after hours included."""
+        now = await self._client.market_time()
+        if session_of(self._details, now, self._calendar) is not Session.CLOSED:
+            return None
+        return self._calendar.next_open(now)
 
     async def _find_bars(self) -> Check:
         bars = await self._client.historical_bars(BarRequest(self._instrument(), BarSize.D1, "5 D"))
@@ -315,6 +333,10 @@ class Examination:
         if self._details is None:
             raise RequestFailed("contract", "it is not known")
         return replace(self._details.instrument)
+
+
+def _again_at(opens: datetime) -> str:
+    return f"run doctor again once it is open ({opens:%Y-%m-%d %H:%M} UTC)"
 
 
 def _shown(price: float | None) -> str:

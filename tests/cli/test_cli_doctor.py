@@ -13,7 +13,7 @@ from moondev_ibkr.brokers.interactive_brokers.config.ib_config import TwsSetting
 from moondev_ibkr.brokers.interactive_brokers.ib_async_client import IbAsyncClient
 from moondev_ibkr.brokers.journal import Journal
 from moondev_ibkr.brokers.simulation.gateway import Gateway
-from moondev_ibkr.brokers.simulation.gateway_settings import GatewaySettings
+from moondev_ibkr.brokers.simulation.gateway_settings import ClockMode, GatewaySettings
 from moondev_ibkr.brokers.simulation.tws.settings import TwsSettings
 from moondev_ibkr.cli import doctor
 from moondev_ibkr.cli.doctor import Check, Verdict, checklist
@@ -47,6 +47,17 @@ async def server(answer: Answering) -> AsyncIterator[int]:
     listening = await asyncio.start_server(answer, "127.0.0.1", 0)
     async with listening:
         yield listening.sockets[0].getsockname()[1]
+
+
+@contextlib.asynccontextmanager
+async def closed_market(*faults: str) -> AsyncIterator[int]:
+    """A gateway whose market time stands in the night."""
+    chosen = GatewaySettings(tws=TwsSettings(port=0), clock=ClockMode.CONTROL)
+    async with Gateway(chosen) as running:
+        await running.advance_to(running.next_session().close + timedelta(hours=6))
+        for name in faults:
+            running.faults.arm(name)
+        yield running.tws_port
 
 
 async def examine(chosen: Settings, symbol: str = "AAPL") -> dict[str, Check]:
@@ -206,3 +217,19 @@ def test_the_command_fails_when_a_check_does(command: Command, monkeypatch: pyte
     told = command("doctor", "--json")
     assert told.code == 1
     assert [check["name"] for check in told.data["checks"] if check["verdict"] == "failed"] == ["session"]
+
+
+async def test_a_closed_market_is_named_and_no_fault(tmp_path: Path) -> None:
+    async with closed_market("silent-feed") as port:
+        checks = await examine(settings(tmp_path, port))
+    assert failures(checks) == []
+    assert checks["market data"].verdict is Verdict.WARN
+    assert "closed" in checks["market data"].found
+    assert "once it is open (" in checks["market data"].next
+
+
+async def test_the_last_prices_of_a_closed_market_are_good_enough(tmp_path: Path) -> None:
+    async with closed_market() as port:
+        checks = await examine(settings(tmp_path, port))
+    assert failures(checks) == []
+    assert "last" in checks["market data"].found
