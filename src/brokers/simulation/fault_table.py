@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from .events import CommissionCharged, Executed
 from .faults import SECOND, Fault, Faults, Interception, Place, manual_ticket
+from .tws.offline import BACK, BROKEN, COMPETING, LOST, MARKET_FAMILIES
 
 if TYPE_CHECKING:
     from .tws.request import Request
@@ -261,10 +262,6 @@ def _end_no_market_data(faults: Faults) -> None:
     faults.no_market_data = False
 
 
-#: Families of subscriptions that carry market data.
-MARKET_FAMILIES = ("quotes", "tickByTick", "depth", "bars", "realTimeBars")
-
-
 def _to_subscribers(code: int, text: str, families: Sequence[str]) -> Callable[[Faults], None]:
     def tell(faults: Faults) -> None:
         for session in faults.door.sessions.values():
@@ -277,7 +274,7 @@ def _to_subscribers(code: int, text: str, families: Sequence[str]) -> Callable[[
 
 def _competing(faults: Faults, arguments: Arguments) -> None:
     faults.silent_feed = faults.competing = True
-    _to_subscribers(10197, "No market data during competing live session", MARKET_FAMILIES)(faults)
+    _to_subscribers(10197, COMPETING, MARKET_FAMILIES)(faults)
 
 
 def _end_competing(faults: Faults) -> None:
@@ -308,7 +305,7 @@ def _depth_reset(faults: Faults, arguments: Arguments) -> None:
 def _connectivity_lost(faults: Faults, arguments: Arguments) -> None:
     if _at(arguments, 0, "lose") not in ("lose", "tell"):
         raise ValueError("the argument is lose or tell")
-    faults.tell_everybody(1100, "Connectivity between IBKR and Trader Workstation has been lost.")
+    faults.tell_everybody(1100, LOST)
     faults.silent_feed = True
     faults.deafened = _at(arguments, 0, "lose") == "lose"
 
@@ -317,13 +314,13 @@ def _connectivity_back(faults: Faults) -> None:
     faults.silent_feed = faults.deafened = False
 
 
-def _restored(code: int, words: str) -> Callable[[Faults, Arguments], None]:
+def _restored(code: int) -> Callable[[Faults, Arguments], None]:
     def arm(faults: Faults, arguments: Arguments) -> None:
         faults.release("1100")
         if code == 1101:
             for session in faults.door.sessions.values():
                 session.drop_subscriptions(*MARKET_FAMILIES)
-        faults.tell_everybody(code, f"Connectivity between IBKR and Trader Workstation has been restored - {words}")
+        faults.tell_everybody(code, BACK[code])
 
     return arm
 
@@ -359,8 +356,7 @@ def _farm(code: int) -> Callable[[Faults, Arguments], None]:
 
 
 def _broken(faults: Faults, arguments: Arguments) -> None:
-    text = "Connectivity between Trader Workstation and server is broken. It will be restored automatically."
-    faults.tell_everybody(2110, text)
+    faults.tell_everybody(2110, BROKEN)
 
 
 # the broker
@@ -554,9 +550,9 @@ _TABLE: tuple[Fault, ...] = (
         "1101",
         Place.NOTICE,
         "connectivity restored, market data subscriptions gone (C02)",
-        _restored(1101, "data lost."),
+        _restored(1101),
     ),
-    Fault("1102", Place.NOTICE, "connectivity restored, data maintained (C01)", _restored(1102, "data maintained.")),
+    Fault("1102", Place.NOTICE, "connectivity restored, data maintained (C01)", _restored(1102)),
     Fault("2110", Place.NOTICE, "TWS and server are disconnected (C05)", _broken),
     *(
         Fault(str(code), Place.NOTICE, f"{text.rstrip(':.')} (C03, C04)", _farm(code), "[:FARM]")

@@ -22,6 +22,7 @@ from ..domain.order import OrderType, Side
 from ..domain.reports import BrokerStatus
 from ..errors import InvalidRequest
 from .events import CommissionCharged, ExchangeEvent, Executed, StatusChanged
+from .portal.faults import PortalFaults
 from .tickets import Execution, OrderTicket, OrderView
 from .tws.link import LinkFaults
 
@@ -77,6 +78,7 @@ class Faults:
     """What is armed now. `attach` before the first use; every flag is read by the door where it bites."""
 
     link: LinkFaults = field(default_factory=LinkFaults)
+    portal: PortalFaults = field(default_factory=PortalFaults)
     silent_feed: bool = False
     no_market_data: bool = False
     competing: bool = False

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..calendar import calendar_for
 from ..domain.sessions import TradingDay
@@ -34,6 +34,9 @@ from .state_file import AccountFile, KeptAccount
 from .timers import MarketTimers
 from .tws.door import TwsDoor
 from .tws.server import TwsServer
+
+if TYPE_CHECKING:
+    from .portal.door import PortalDoor
 
 log = logging.getLogger(__name__)
 
@@ -78,6 +81,7 @@ class Gateway:
         self.timers = MarketTimers()
         self.faults = Faults(restart=self._plan_restart, move=self._plan_move)
         self.door = TwsDoor(self.exchange, self.prices, self.timers, settings.tws, self.faults, monotonic)
+        self._portal: PortalDoor | None = None
         self._server: TwsServer | None = None
         self._clock: asyncio.Task[None] | None = None
         self._stopped = asyncio.Event()
@@ -203,6 +207,24 @@ class Gateway:
         return self._server
 
     @property
+    def portal(self) -> PortalDoor:
+        """The portal door, made at its first use: a gateway without it does not pay for it."""
+        if self._portal is None:
+            from .portal.door import PortalDoor
+
+            self._portal = PortalDoor(
+                self.exchange,
+                self.prices,
+                self.timers,
+                self.settings.portal,
+                self.faults.portal,
+                self.door,
+                monotonic=self._monotonic,
+                seed=self.settings.exchange.seed,
+            )
+        return self._portal
+
+    @property
     def tws_port(self) -> int:
         return self.server.port
 
@@ -217,7 +239,7 @@ class Gateway:
         """Lets a running clock's market time reach the present; nothing for one that is told."""
         if self._clock is None or (self.settings.speed == 0 and self.settings.clock is ClockMode.REPLAY):
             return
-        self._go(self._target())
+        self.go_to(self._target())
 
     def _target(self) -> datetime:
         if self.settings.clock is ClockMode.WALL:
@@ -235,8 +257,9 @@ class Gateway:
         self.timers.run_until(self.exchange.now)
         return told
 
-    def _go(self, moment: datetime) -> int:
-        """Everything up to `moment`, timers and prices in their order, without a look at the sockets."""
+    def go_to(self, moment: datetime) -> int:
+        """Everything up to `moment`, timers and prices in their order, without a look at the sockets; returns how many
+        events that were."""
         told = 0
         while (due := self._due()) is not None and due <= moment:
             told += self._step(due)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ..errors import ConfigurationError
 from .models import ExchangeSettings
+from .portal.settings import PortalSettings
 from .prices import PriceKind
 from .tws.settings import TwsSettings
 
@@ -32,6 +33,8 @@ class GatewaySettings:
     """
 
     tws: TwsSettings = field(default_factory=TwsSettings)
+    #: A gateway inside a process keeps the portal closed unless it is asked for.
+    portal: PortalSettings = field(default_factory=lambda: PortalSettings(port=None))
     exchange: ExchangeSettings = field(default_factory=ExchangeSettings)
     clock: ClockMode = ClockMode.REPLAY
     speed: float = 1.0

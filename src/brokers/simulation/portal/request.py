@@ -70,6 +70,13 @@ class PortalRefusal(InvalidRequest):
         super().__init__("the request", text)
         self.answer = Answer({"error": text} if body is None else body, status)
 
+    @classmethod
+    def access_denied(cls) -> PortalRefusal:
+        """401 as text, where there is no login."""
+        refusal = cls("Access Denied", 401)
+        refusal.answer = Answer("Access Denied", 401, "text/html; charset=utf-8")
+        return refusal
+
 
 def _number(value: Any) -> Any:
     """Decimals leave as JSON numbers."""

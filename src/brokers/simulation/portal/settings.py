@@ -43,6 +43,13 @@ class SoftInit(StrEnum):
     TAKE = "take"  #: it takes the session all the same
 
 
+class KickedOrders(StrEnum):
+    """What becomes of orders that reach TWS while another session has its place."""
+
+    LOST = "lost"  #: TWS drops them without a word
+    QUEUED = "queued"  #: TWS sends them once it has its session back (fault O16)
+
+
 @dataclass(frozen=True, slots=True)
 class PortalSettings:
     """`port` 0 picks a free one, None leaves the door closed. `user` logs in here, `tws_user` at the TWS door: equal
@@ -66,6 +73,19 @@ class PortalSettings:
     login_seconds: float = 86_400.0
     requests_per_second: int = 10
     penalty_seconds: float = 900.0  #: open question 8: 900 or 600
+    #: refused requests of one address within a minute that put it into the penalty box (IB tells no number)
+    penalty_strikes: int = 5
+    #: seconds after ssodh/init in which the session is authenticated, but not established
+    establish_seconds: float = 0.0
+    #: The first auth/status of a login says authenticated: false, whatever is true.
+    first_status_lies: bool = False
+    #: tickle carries ssoExpires, collission and userId, which the recordings lack.
+    tickle_extras: bool = False
+    #: seconds after which a kicked TWS takes the session back by itself; None: only when told
+    tws_reclaim_seconds: float | None = None
+    #: what TWS tells its clients when it has the session back: 1101 (data lost) or 1102 (maintained)
+    tws_return_code: int = 1102
+    kicked_orders: KickedOrders = KickedOrders.LOST
     heartbeat_seconds: float = 10.0
     #: seconds after which an `smd` stream ends without a word; open question 9: 900 or 600
     stream_seconds: float = 900.0

@@ -93,6 +93,12 @@ class AccountsFeed:
                 if isinstance(subscription, PositionsMulti) and position.account == subscription.account:
                     subscription.tell(position)
 
+    def catch_up(self) -> None:
+        """Events were missed: every subscription is told anew."""
+        self._held = None
+        for refresher in tuple(self.refreshers):
+            refresher.booked()
+
     def on_account(self, event: ExchangeEvent) -> None:
         assert isinstance(event, AccountChanged)
         for refresher in tuple(self.refreshers):

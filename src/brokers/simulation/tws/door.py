@@ -40,6 +40,7 @@ from ..timers import MarketTimers
 from .accounts_feed import AccountsFeed
 from .handlers import HANDLERS
 from .messages_in import spec_of
+from .offline import BROKEN, Offline
 from .outbox import Overflow
 from .render import commission_values, execution_values, open_order_frame, status_values
 from .request import Request
@@ -86,6 +87,7 @@ class TwsDoor:
         self.failures: Counter[str] = Counter()
         self.accounts = AccountsFeed(self)
         self.read_only = settings.read_only
+        self.offline = Offline(self)
         #: Clients of another door whose orders and fills this door does not show.
         self.hidden_clients: frozenset[int] = frozenset()
         #: Today's bulletins, as rows of updateNewsBulletin.
@@ -98,8 +100,7 @@ class TwsDoor:
             exchange.subscribe(self.guarded(self._on_executed), Executed),
             exchange.subscribe(self.guarded(self._on_commission), CommissionCharged),
             exchange.subscribe(self.guarded(self._on_notice), *_NOTICES),
-            exchange.subscribe(self.guarded(self.accounts.on_position), PositionChanged),
-            exchange.subscribe(self.guarded(self.accounts.on_account), AccountChanged),
+            exchange.subscribe(self.guarded(self._on_books), PositionChanged, AccountChanged),
         ]
 
     @property
@@ -119,6 +120,9 @@ class TwsDoor:
         self.sessions[session.client_id] = session
         session.send("managedAccounts", accountsList=",".join(self.exchange.accounts))
         session.send("nextValidId", orderId=self.next_order_id(session))
+        if self.offline.now:
+            session.error(-1, 2110, BROKEN)
+            return
         for code, text in self.settings.farms:
             session.error(-1, code, text)
 
@@ -142,7 +146,7 @@ class TwsDoor:
         """Every request gets an answer: its data, IB's error, or 322 when this gateway itself failed."""
         name = spec_of(request).name
         try:
-            if not self.faults.intercept(session, request):
+            if not self.faults.intercept(session, request) and not self.offline.take(session, request):
                 HANDLERS[type(request)](session, request)
         except Refusal as refusal:
             subject = request.subject if refusal.subject is None else refusal.subject
@@ -219,13 +223,28 @@ class TwsDoor:
         return guard
 
     def _on_market(self, event: ExchangeEvent) -> None:
-        if self.faults.silent_feed:
+        if self.faults.silent_feed or self.offline.now:
             return
         listeners = self._watchers.get(event.con_id)  # type: ignore[attr-defined]
         if listeners:
             for listener in tuple(listeners):
                 listener(event)
         self.accounts.on_price(event.con_id)  # type: ignore[attr-defined]
+
+    def _on_books(self, event: ExchangeEvent) -> None:
+        if not self.offline.now:
+            if isinstance(event, PositionChanged):
+                self.accounts.on_position(event)
+            else:
+                self.accounts.on_account(event)
+
+    # the brokerage session that the other door may take
+
+    def lose_session(self, *, queue_orders: bool) -> None:
+        self.offline.begin(queue_orders=queue_orders)
+
+    def regain_session(self, code: int) -> None:
+        self.offline.end(code)
 
     # order events
 
@@ -235,7 +254,7 @@ class TwsDoor:
 
     def _audience(self, client_id: int, requested_by: int | None = None) -> Iterator[Session]:
         """Who is told about an order of `client_id`: its owner, whoever asked, the master client."""
-        if not self.shows(client_id):
+        if self.offline.now or not self.shows(client_id):
             return
         wanted = {client_id, self.settings.master_client_id}
         if requested_by is not None:

@@ -8,6 +8,7 @@ from typing import Any
 from ....domain.instrument import InstrumentDetails
 from .. import requests as r
 from ..market_data import MarketDataLine
+from ..offline import COMPETING
 from ..request import Request
 from ..session import Refusal, Session
 from ..tick_types import generic_ticks
@@ -20,7 +21,6 @@ NO_DATA = (
     "Requested market data is not subscribed.Check API status by selecting the Account menu then under Management "
     "choose Market Data Subscription Manager and/or availability of delayed data is not enabled."
 )
-COMPETING = "No market data during competing live session"
 DELAYED_OFF = "Requested market data is not subscribed. Delayed market data is not enabled."
 DELAYED_SHOWN = "Requested market data is not subscribed. Displaying delayed market data."
 
