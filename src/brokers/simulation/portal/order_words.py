@@ -71,6 +71,7 @@ COLOURS: dict[str, tuple[str, str]] = {
     "Inactive": ("#000000", "#FF0000"),
 }
 COLOURS_ELSE = ("#FFFFFF", "#AFAFAF")
+_FINEST = Decimal("1E-8")
 #: What `filters` may name besides statuses: the newest first.
 SORT_BY_TIME = "sortbytime"
 
@@ -87,8 +88,8 @@ def plain(value: Decimal) -> str:
 
 
 def price(value: Decimal | None) -> str:
-    """A price with at least two decimals: "165.00", "0.0125"; "" for none."""
+    """A price with two to eight decimals: "165.00", "0.0125"; "" for none."""
     if value is None:
         return ""
-    exact = value.normalize()
+    exact = value.quantize(_FINEST).normalize()
     return f"{exact:.2f}" if exact.as_tuple().exponent >= -2 else f"{exact:f}"  # type: ignore[operator]
