@@ -99,12 +99,13 @@ class OAuthVerifier:
 
     def authenticate(self, request: PortalRequest) -> str | None:
         """The user whom the request's signature (a stream's access token) proves; None when it carries neither, which
-        leaves the browser's login. Raises PortalRefusal 401 when it carries one that is not right."""
+        leaves the browser's login, and for the exchange. Raises PortalRefusal 401 for a proof that is not right."""
         token = request.query.get("oauth_token") if request.path == SOCKET_PATH else None
         try:
             if token is not None:
                 return self._of_stream(token)
-            if not request.headers.get("authorization", "").lower().startswith("oauth "):
+            signs = request.headers.get("authorization", "").lower().startswith("oauth ")
+            if not signs or request.path == TOKEN_PATH:
                 return None
             fields, login = self._identified(request, "HMAC-SHA256")
             self._verify_hmac(request, fields, login)
@@ -112,15 +113,9 @@ class OAuthVerifier:
         except _Denied as denied:
             self._count(denied)
             refusal = PortalRefusal("Access Denied", 401)
-            refusal.answer = Answer("Access Denied", 401, "text/plain; charset=utf-8")
+            refusal.answer = Answer("Access Denied", 401, "text/html; charset=utf-8")
             raise refusal from None
         return login.consumer.user
-
-    def end(self, user: str) -> None:
-        """Logout: the user's tokens sign nothing any more."""
-        for login in self._logins.values():
-            if login.consumer.user == user:
-                login.key = None
 
     def _count(self, denied: _Denied) -> None:
         reason = str(denied)
