@@ -89,6 +89,21 @@ class Settings(BaseSettings):
     port: Annotated[int, Field(ge=1, le=65535)] | None = None
     #: Port of the Client Portal API; None means the standard one.
     portal_port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    #: Host of the Client Portal API; None means the same as `host`.
+    portal_host: str | None = None
+    #: PEM file of the authority that the portal's certificate is checked against; None means the system's own.
+    portal_ca_file: Path | None = None
+    #: SHA-256 of the portal's certificate in hex, which is then trusted whatever its name.
+    portal_fingerprint: str | None = None
+    #: Off trusts any certificate; only for a portal on this machine.
+    portal_verify: bool = True
+    #: Folder with an OAuth 1.0a consumer's keys; None relies on the login in the gateway's browser window.
+    portal_oauth_dir: Path | None = None
+    #: Take the brokerage session from another program that is logged in with the same user name.
+    portal_compete: bool = False
+    #: Broker questions, by message id, that are answered with yes beside the built-in ones; never those that guard
+    #: price, size or value.
+    portal_confirm: Annotated[frozenset[str], NoDecode] = frozenset()
     #: What listens on the socket, which decides the standard port.
     software: Software = Software.GATEWAY
     #: 0 also sees orders placed by hand; 1 to 31 are ordinary.
@@ -141,7 +156,7 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return (init_settings, *(EnvSettingsSource(settings_cls, env_prefix=prefix) for prefix in PREFIXES))
 
-    @field_validator("disabled_features", mode="before")
+    @field_validator("disabled_features", "portal_confirm", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
@@ -161,7 +176,7 @@ class Settings(BaseSettings):
     def _upper(cls, value: Any) -> Any:
         return value.strip().upper() if isinstance(value, str) else value
 
-    @field_validator("host", "account")
+    @field_validator("host", "portal_host", "account")
     @classmethod
     def _not_blank(cls, value: str | None) -> str | None:
         if value is not None and (not value.strip() or any(letter.isspace() for letter in value.strip())):
@@ -183,7 +198,7 @@ class Settings(BaseSettings):
     @property
     def portal_url(self) -> str:
         """Where the Client Portal API answers."""
-        return f"https://{self.host}:{self.portal_port or PORTAL_PORTS[self.environment]}"
+        return f"https://{self.portal_host or self.host}:{self.portal_port or PORTAL_PORTS[self.environment]}"
 
     @property
     def performance(self) -> Profile:
