@@ -34,6 +34,7 @@ LIFETIME = timedelta(hours=24)
 WINDOW = timedelta(minutes=5)
 
 _FIELD = re.compile(r'([A-Za-z_]+)="([^"]*)"')
+_HEADER = re.compile(rf"OAuth +(?:{_FIELD.pattern})(?: *, *{_FIELD.pattern})*", re.IGNORECASE)
 _STAMP = re.compile(r"[0-9]{1,12}")
 _REQUIRED = ("oauth_consumer_key", "oauth_nonce", "oauth_signature", "oauth_signature_method", "oauth_timestamp")
 
@@ -220,16 +221,23 @@ def _java_bytes(number: int) -> bytes:
 
 
 def _header_fields(header: str) -> dict[str, str]:
-    """The parameters of an OAuth header, decoded. Raises _Denied when one stands twice."""
+    """The parameters of an OAuth header, decoded. Raises _Denied for another one, or when one stands twice."""
+    if not _HEADER.fullmatch(header):
+        raise _Denied("invalid header")
     found = _FIELD.findall(header)
-    fields = {unquote(name): unquote(value) for name, value in found}
+    fields = {name: unquote(value) for name, value in found}
     if len(fields) != len(found):
         raise _Denied("duplicate parameter")
     return fields
 
 
 def _signature(fields: Mapping[str, str]) -> bytes:
+    """Raises _Denied unless it is base64 in its one canonical spelling."""
+    text = fields["oauth_signature"].encode()
     try:
-        return base64.b64decode(fields["oauth_signature"], validate=True)
+        signature = base64.b64decode(text, validate=True)
     except ValueError:
-        raise _Denied("invalid signature") from None
+        signature = b""
+    if not signature or base64.b64encode(signature) != text:
+        raise _Denied("invalid signature")
+    return signature
