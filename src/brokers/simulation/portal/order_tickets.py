@@ -182,7 +182,7 @@ def _tif(row: Mapping[str, Any]) -> TimeInForce | None:
     return TimeInForce(text) if text in TimeInForce.__members__ and text != TimeInForce.GTD else None
 
 
-def _prices(row: Mapping[str, Any], kind: OrderType) -> dict[str, Decimal | None]:
+def _prices(row: Mapping[str, Any], kind: OrderType) -> dict[str, Any]:
     """What `price` and `auxPrice` mean depends on the type: a stop's price is its stop. 0 leaves a price out."""
     price, aux = _number(row, "price") or None, _number(row, "auxPrice") or None
     match kind:
