@@ -68,6 +68,8 @@ PLACES: dict[Priority, int] = {
     Priority.SESSION: 7,
     Priority.DATA: 5,
 }
+#: Seconds of silence after a first 429. Another one within PROBATION seconds of it means the penalty box.
+FIRST_PAUSE, PROBATION = 6.0, 60.0
 #: 429 with these words slows one endpoint down and is no penalty (P 2.2).
 _SOFT = "too many history charts"
 
@@ -105,8 +107,8 @@ class _Waiting:
 
 
 class Lanes:
-    """Lets calls out by priority as the limits allow. `penalty` is how long a 429 closes everything but cancels,
-    seconds. Times are the running loop's."""
+    """Lets calls out by priority as the limits allow. `penalty` is how long a repeated 429 closes everything but
+    cancels, seconds. Times are the running loop's."""
 
     def __init__(self, wire: PortalWire, rows: Iterable[PortalLimit] = LIMITS, penalty: float = 900.0) -> None:
         self._wire = wire
@@ -116,8 +118,8 @@ class Lanes:
         self._in_flight: Counter[Priority] = Counter()
         self._timer: asyncio.TimerHandle | None = None
         self._held = 0
-        #: Loop time until which the gateway must be left alone; 0 while it need not.
-        self.closed_until = 0.0
+        #: Loop time until which the gateway must be left alone.
+        self.closed_until = float("-inf")
         #: Called with the reason when a 429 closed the lanes.
         self.on_penalty: Callable[[str], None] = lambda why: None
         #: Loop time of the last answer of any status.
@@ -179,8 +181,10 @@ class Lanes:
         now = asyncio.get_running_loop().time()
         if now < self.closed_until:
             return
-        self.closed_until = now + self._penalty
-        why = f"{call} was answered 429; nothing but cancels leaves for {self._penalty:.0f} s"
+        again = now < self.closed_until + PROBATION
+        pause = self._penalty if again else min(FIRST_PAUSE, self._penalty)
+        self.closed_until = now + pause
+        why = f"{call} was answered 429; nothing but cancels leaves for {pause:.0f} s"
         for queue in (self._queues[one] for one in Priority if one is not Priority.CANCEL):
             while queue:
                 waiting = queue.popleft()

@@ -105,8 +105,8 @@ class RequestsWire:
     def __init__(self, tls: TlsPolicy) -> None:
         self._tls = tls
         self._url = tls.url.rstrip("/")
-        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="portal")
-        self._closed = False
+        #: None until the first exchange, and after `close`.
+        self._pool: ThreadPoolExecutor | None = None
         self._session = requests.Session()
         # proxies and netrc of the environment are not for a brokerage session
         self._session.trust_env = False
@@ -123,11 +123,14 @@ class RequestsWire:
         """The API's address, as requests are signed for it."""
         return self._url + BASE
 
+    def _threads(self) -> ThreadPoolExecutor:
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="portal")
+        return self._pool
+
     async def exchange(self, call: HttpCall) -> HttpReply:
-        if self._closed:
-            raise NotSent("the wire is closed")
         ticket = _Ticket()
-        work = asyncio.get_running_loop().run_in_executor(self._pool, self._exchange, call, ticket)
+        work = asyncio.get_running_loop().run_in_executor(self._threads(), self._exchange, call, ticket)
         # a call that ends late is nobody's any more, and its error is seen
         work.add_done_callback(lambda done: done.cancelled() or done.exception())
         try:
@@ -172,11 +175,9 @@ class RequestsWire:
     async def open(
         self, cookie: str, on_frame: FrameListener, on_closed: ClosedListener, deadline: float, suffix: str = ""
     ) -> FrameSender:
-        if self._closed:
-            raise NotSent("the wire is closed")
         loop = asyncio.get_running_loop()
         url = self._url.replace("https://", "wss://", 1) + WEBSOCKET + suffix
-        opened = await loop.run_in_executor(self._pool, self._open, url, cookie, deadline)
+        opened = await loop.run_in_executor(self._threads(), self._open, url, cookie, deadline)
         channel = _Socket(opened, loop, on_frame, on_closed, self._sockets.discard)
         self._sockets.add(channel)
         channel.start()
@@ -205,14 +206,14 @@ class RequestsWire:
         return made
 
     async def close(self) -> None:
-        self._closed = True
         for channel in tuple(self._sockets):
             channel.close()
-        loop = asyncio.get_running_loop()
-        await loop.run_in_executor(None, self._end)
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            await asyncio.get_running_loop().run_in_executor(None, self._end, pool)
 
-    def _end(self) -> None:
-        self._pool.shutdown(wait=True, cancel_futures=True)
+    def _end(self, pool: ThreadPoolExecutor) -> None:
+        pool.shutdown(wait=True, cancel_futures=True)
         self._session.close()
 
 

@@ -100,5 +100,5 @@ class PortalWire(Protocol):
         ...
 
     async def close(self) -> None:
-        """End everything; later exchanges raise NotSent."""
+        """End everything that is open. A later call begins anew."""
         ...
