@@ -62,7 +62,7 @@ class OAuthVerifier:
     """`wall` tells aware UTC of the wall clock, for clients stamp with theirs and know nothing of market time.
 
     `hosts` ("localhost:15000") are names under which a client may have signed beside the request's own Host header.
-    A new token ends the one before.
+    A new token ends the one before, and `on_token` is told whom it logs in.
     """
 
     def __init__(
@@ -72,15 +72,13 @@ class OAuthVerifier:
         hosts: Sequence[str] = (),
         wall: Callable[[], datetime] = _utc_now,
         exponent: Callable[[], int] = lambda: secrets.randbits(256) | 1,
-        lifetime: timedelta = LIFETIME,
-        window: timedelta = WINDOW,
+        on_token: Callable[[str], None] = lambda user: None,
     ) -> None:
         self._logins = {consumer.consumer_key: _Login(consumer) for consumer in consumers}
         self._hosts = hosts
         self._wall = wall
         self._exponent = exponent
-        self._lifetime = lifetime
-        self._window = window
+        self._on_token = on_token
         self._number = count(1)
         #: Requests that were refused, by reason.
         self.refused: dict[str, int] = {}
@@ -96,6 +94,7 @@ class OAuthVerifier:
             self._count(denied)
             text = f"id: {next(self._number)}, error: {denied}"
             return Answer({"error": text, "statusCode": 401}, 401)
+        self._on_token(login.consumer.user)
         return Answer(body)
 
     def authenticate(self, request: PortalRequest) -> str | None:
@@ -106,7 +105,7 @@ class OAuthVerifier:
             if token is not None:
                 return self._of_stream(token)
             signs = request.headers.get("authorization", "").lower().startswith("oauth ")
-            if not signs or request.path == TOKEN_PATH:
+            if not signs or request.path in (TOKEN_PATH, SOCKET_PATH):
                 return None
             fields, login = self._identified(request, "HMAC-SHA256")
             self._verify_hmac(request, fields, login)
@@ -155,7 +154,7 @@ class OAuthVerifier:
         return fields, login
 
     def _is_outside(self, stamp: int) -> bool:
-        return abs(self._wall().timestamp() - stamp) > self._window.total_seconds()
+        return abs(self._wall().timestamp() - stamp) > WINDOW.total_seconds()
 
     def _take_nonce(self, fields: Mapping[str, str], login: _Login) -> None:
         login.seen = {pair for pair in login.seen if not self._is_outside(pair[0])}
@@ -207,7 +206,7 @@ class OAuthVerifier:
         exponent = self._exponent()
         shared = pow(challenge, exponent, consumer.prime)
         login.key = hmac.digest(_java_bytes(shared), consumer.secret, hashlib.sha1)
-        login.expires = self._wall() + self._lifetime
+        login.expires = self._wall() + LIFETIME
         return {
             "diffie_hellman_response": f"{pow(consumer.generator, exponent, consumer.prime):x}",
             "live_session_token_signature": hmac.digest(login.key, consumer.consumer_key.encode(), hashlib.sha1).hex(),
