@@ -39,6 +39,8 @@ class OrderPort(Protocol):
     Writes return when the bytes were handed to the operating system; they do not wait for the broker's answer.
     They raise NotConnected when it is proven that nothing left, OutcomeUnknown when it is not.
     Reads raise (LinkLost, DeadlineExceeded, RequestFailed) and never answer "empty" for "don't know".
+    A permId is positive. The portal has numbers of its own for the same orders; whether they are the same is not known,
+    so they are told as negative permIds: one order may have one name of each kind, and is forked (O16) by two of one.
     """
 
     #: Names the door in journals and events: "tws", "portal", "paper".
@@ -58,6 +60,11 @@ class OrderPort(Protocol):
         ...
 
     def set_listener(self, listener: OrderListener) -> None: ...
+
+    def shows_orders_of(self, door: str) -> bool:
+        """Whether an order sent through `door` ("tws", "portal", "paper") would be among this port's answers, so that
+        its absence is evidence (faults.md Q4). A door shows its own; whether it shows another's has to be learnt."""
+        ...
 
     async def verify_link(self, deadline: float) -> None:
         """A round trip, unless bytes arrived in the last second (fault C10). Raises LinkLost or DeadlineExceeded."""

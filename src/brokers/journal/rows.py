@@ -27,7 +27,8 @@ class IntentRow:
 class OrderRow:
     """An order as it stood when written. `pending` is a change that was sent and not answered yet.
 
-    `request` is the intent as first asked for and `account` the one it was meant for; not set in rows that go in.
+    `request` is the intent as first asked for, `account` the one it was meant for and `door` the one that it was sent
+    through; not set in rows that go in.
     """
 
     intent: NewOrder
@@ -45,6 +46,7 @@ class OrderRow:
     request: NewOrder | None = None
     account: str = ""
     changed: int = 0
+    door: str = ""
 
 
 @dataclass(slots=True)

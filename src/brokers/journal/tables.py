@@ -44,7 +44,7 @@ ORDER_COLUMNS = f"""
     coalesce(o.order_id, i.order_id), coalesce(o.client_id, i.client_id), coalesce(o.perm_ids, '[]'),
     coalesce(o.parent_key, i.parent_key), coalesce(o.leg, i.leg), coalesce(o.reason, ''),
     coalesce(o.cancel_asked, 0), coalesce(o.created_at, i.created_at), coalesce(o.updated_at, i.created_at),
-    coalesce(o.changed, 0), i.request, i.account
+    coalesce(o.changed, 0), i.request, i.account, i.door
 """
 ALL_ORDERS = f"SELECT {ORDER_COLUMNS} FROM intents i LEFT JOIN orders o ON o.key = i.key"
 #: Those that a change or an intent after event :since is about.
@@ -229,6 +229,7 @@ def order_row(row: tuple[Any, ...]) -> OrderRow:
         changed=row[12],
         request=order_from(row[13]),
         account=row[14],
+        door=row[15],
     )
 
 

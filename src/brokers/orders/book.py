@@ -28,6 +28,10 @@ class Record:
     pending: NewOrder | None = None
     #: permId -> whether it may still fill. More than one is the fork of fault O16.
     lives: dict[int, bool] = field(default_factory=dict)
+    #: Every permId that the broker ever told for it; positive ones are TWS's, negative ones the portal's.
+    names: set[int] = field(default_factory=set)
+    #: Which door its intent was sent through.
+    door: str = ""
     acknowledged: bool = False
     echo_checked: bool = False
     cancel_asked: bool = False
@@ -91,7 +95,7 @@ class Record:
             state=order.state,
             order_id=order.order_id,
             client_id=order.client_id,
-            perm_ids=tuple(self.lives),
+            perm_ids=(*sorted(self.names - self.lives.keys()), *self.lives),
             pending=self.pending,
             parent_key=order.parent_key,
             leg=order.leg,
@@ -126,7 +130,7 @@ class OrderBook:
         self.records[record.key] = record
         if order.order_id is not None and order.client_id is not None and order.order_id > 0:
             self.by_order_id[order.client_id, order.order_id] = record
-        for perm_id in record.lives:
+        for perm_id in record.names | record.lives.keys():
             self.by_perm_id[perm_id] = record
         if order.parent_key is not None:
             legs = self.brackets.setdefault(order.parent_key, [])
@@ -149,7 +153,7 @@ class OrderBook:
         """Drop a foreign order that ended."""
         self.records.pop(record.key, None)
         self.open.pop(record.key, None)
-        for perm_id in record.lives:
+        for perm_id in record.names | record.lives.keys():
             self.by_perm_id.pop(perm_id, None)
         order = record.order
         if order.client_id is not None and order.order_id is not None:

@@ -193,12 +193,22 @@ class Inbound:
         return record
 
     def _bind(self, record: Record, perm_id: int, client_id: int, order_id: int) -> None:
-        """Remember the broker's numbers. A second permId for one key is a fork: both are watched (promise Q8)."""
+        """Remember the broker's numbers. A second permId for one key is a fork: both are watched (promise Q8).
+
+        The first number that another door tells is that door's name of the same order.
+        """
         if perm_id and perm_id not in record.lives:
             if 0 in record.lives:
                 del record.lives[0]
-            forked = bool(record.lives)
-            record.lives[perm_id] = forked or not record.order.state.is_terminal
+            rivals = {name for name in record.names if (name < 0) is (perm_id < 0)}
+            forked = bool(rivals - {perm_id}) or len(record.lives) > 1
+            if not forked:
+                # what the other door called it lives on under its name here
+                alive = any(record.lives.values()) if record.lives else not record.order.state.is_terminal
+                record.lives = {perm_id: alive}
+            else:
+                record.lives[perm_id] = True
+            record.names.add(perm_id)
             self._book.by_perm_id[perm_id] = record
             self._book.refresh(record)
             if forked:
@@ -284,6 +294,7 @@ class Inbound:
         record = Record(order, intent, told.account)
         if told.perm_id:
             record.lives[told.perm_id] = True
+            record.names.add(told.perm_id)
         record.echo_checked = True
         self._book.add(record)
         early = self._early.pop(told.perm_id, None)

@@ -16,7 +16,7 @@ from ..domain.order import Bracket, Fill, NewOrder, Order, OrderChange, Side
 from ..domain.order_states import OrderSignal
 from ..domain.reports import BrokerOrder, CommissionReport, OrderError, StatusReport
 from ..errors import DeadlineExceeded, JournalError, UnknownOrder
-from ..journal import Journal
+from ..journal import DoorLease, Journal
 from ..order_port import OrderPort
 from .adoption import Adoption
 from .book import Record
@@ -25,6 +25,7 @@ from .changing import CancelOutcome, Changes
 from .contracts import DetailsLookup, OrderSettings, RiskGate
 from .deadlines import Deadlines
 from .desk import Desk
+from .doubt import Doubt, doubts
 from .events import EventStream
 from .inbound import Inbound
 from .ownership import Ownership
@@ -92,6 +93,23 @@ class OrderManager:
         self._sender.load_sent_times(journal.sent_times(desk.clock.now() - timedelta(days=2)))
         desk.port.set_listener(self)
         await self._reconciler.run()
+
+    def change_door(self, lease: DoorLease) -> None:
+        """Intents are recorded under `lease` from here on; the port calls `on_link_restored` once that door is ready.
+
+        Until what was missed is read there, nothing opens; an order that the old door left unanswered is UNKNOWN.
+        """
+        self._desk.lease = lease
+        self.on_link_lost(f"orders go through {lease.door} from now on")
+
+    @property
+    def lease(self) -> DoorLease:
+        """The door that this process writes through, and its epoch."""
+        return self._desk.lease
+
+    def doubts(self) -> list[Doubt]:
+        """Orders whose state, change or cancel is not known, and what is known of each."""
+        return doubts(self._book, self._desk.clock.monotonic())
 
     async def stop(self) -> None:
         """Cancel timers and tasks, flush the journal, end the event streams. Does not close journal or port."""

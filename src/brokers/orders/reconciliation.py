@@ -152,7 +152,7 @@ class Reconciler:
             return
         if order.state in (OrderState.INTENT, OrderState.SENT):
             return  # its acknowledgement deadline is still running, here or in the process that sent it
-        if self._kept_by_another(record):
+        if self._kept_by_another(record) or not desk.port.shows_orders_of(record.door):
             return
         if order.state is not OrderState.UNKNOWN and not order.state.is_terminal:
             desk.life.apply(record, OrderSignal.ABSENT, "the broker no longer shows it and told no end")

@@ -74,7 +74,7 @@ class Restorer:
             average_price=cost / filled if filled else None,
             commission=sum(fees, ZERO) if fees else None,
             order_id=row.order_id,
-            perm_id=row.perm_ids[0] if row.perm_ids else None,
+            perm_id=next(iter(_lives(row.perm_ids)), None),
             client_id=row.client_id,
             parent_key=row.parent_key,
             leg=row.leg,
@@ -86,7 +86,9 @@ class Restorer:
             order, row.request or row.intent, row.intent.account or row.account, pending=row.pending, cost=cost
         )
         ended = row.state.is_terminal
-        record.lives = dict.fromkeys(row.perm_ids, not ended)
+        record.names = set(row.perm_ids)
+        record.lives = dict.fromkeys(_lives(row.perm_ids), not ended)
+        record.door = row.door
         record.acknowledged = record.echo_checked = bool(row.perm_ids)
         record.cancel_asked = row.cancel_asked
         record.cancel_kept = row.cancel_asked and not ended
@@ -103,3 +105,10 @@ class Restorer:
         if client_id is None or client_id == self._desk.port.client_id:
             return False
         return self._desk.journal.is_client_alive(client_id)
+
+
+def _lives(names: Sequence[int]) -> Sequence[int]:
+    """The permIds under which an order lives: the door's that told last, all of them when that door told several."""
+    if not names:
+        return ()
+    return [name for name in names if (name < 0) is (names[-1] < 0)]

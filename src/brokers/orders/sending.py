@@ -99,7 +99,7 @@ class Sender:
                 created_at=now,
                 updated_at=now,
             )
-            record = Record(order, row.intent, account)
+            record = Record(order, row.intent, account, door=desk.lease.door)
             desk.book.add(record)
             records.append(record)
         return records

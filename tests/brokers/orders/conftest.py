@@ -106,8 +106,13 @@ class ScriptedBroker:
         self.after_place: Callable[[WireOrder], None] = lambda wire: None
         self.queries: list[str] = []
         self.forget_completed = False
+        #: Doors whose orders are among the answers here.
+        self.shown_doors = {"tws"}
 
     # Port
+
+    def shows_orders_of(self, door: str) -> bool:
+        return door in self.shown_doors
 
     def set_listener(self, listener: OrderManager) -> None:
         self.listener = listener

@@ -122,6 +122,9 @@ class IbAsyncClient(NullListener):
     def clock_offset(self) -> timedelta | None:
         return self._session.offset
 
+    def shows_orders_of(self, door: str) -> bool:
+        return door in ("", self.name)
+
     async def verify_link(self, deadline: float) -> None:
         await self._session.verify(deadline)
 
