@@ -1,4 +1,4 @@
-"""Scripted faults of the TWS door: what goes wrong in the field (reference faults.md), made to happen on the wire.
+"""Scripted faults of both doors: what goes wrong in the field (reference faults.md), made to happen on the wire.
 
     FAULTS                         the one table: name -> where it bites, its arguments, what it does
     faults.arm("drop-ack")         arm one; arguments as text ("error", "162", "reqHistoricalData")
@@ -27,6 +27,7 @@ from .tickets import Execution, OrderTicket, OrderView
 from .tws.link import LinkFaults
 
 if TYPE_CHECKING:
+    from .portal.door import PortalDoor
     from .tws.door import TwsDoor
     from .tws.request import Request
     from .tws.server import Connection, TwsServer
@@ -43,6 +44,7 @@ class Place(StrEnum):
     MARKET = "market"  #: market data
     NOTICE = "notice"  #: an error or system message to every client
     BROKER = "broker"  #: something that really happens at the broker
+    PORTAL = "portal"  #: the Client Portal door
 
 
 Arm = Callable[["Faults", Sequence[str]], None]
@@ -73,6 +75,10 @@ def _nothing(*_: Any) -> None:
     return None
 
 
+def _no_portal() -> PortalDoor:
+    raise InvalidRequest("a fault of the portal", "there is no such door")
+
+
 @dataclass
 class Faults:
     """What is armed now. `attach` before the first use; every flag is read by the door where it bites."""
@@ -86,7 +92,10 @@ class Faults:
     #: While True, order events reach no client (1100: they are lost, the books go on).
     deafened: bool = False
     restart: Callable[[float], None] = _nothing
+    restart_portal: Callable[[float], None] = _nothing
     move: Callable[[int], None] = _nothing
+    #: Gives the portal door, or raises InvalidRequest where it is closed.
+    portal_door: Callable[[], PortalDoor] = _no_portal
     interceptions: list[Interception] = field(default_factory=list)
     #: Message names -> how many of them are still to be left out.
     muted: dict[str, int] = field(default_factory=dict)
@@ -146,6 +155,7 @@ class Faults:
             if end is not None:
                 end(self)
         if not name:
+            self.portal.clear()
             self.interceptions.clear()
             self.muted.clear()
             self.unheard.clear()

@@ -8,13 +8,11 @@ async with Gateway(settings) as gateway:      # listens on gateway.tws_port
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
-import os
 import time
+from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +20,7 @@ from ..calendar import calendar_for
 from ..domain.sessions import TradingDay
 from ..errors import BrokerError, ConfigurationError, InvalidRequest
 from .commissions import PriceList
+from .doors import Doors
 from .events import AccountChanged, ExchangeEvent, StatusChanged
 from .exchange import Exchange
 from .faults import Faults, parse_fault
@@ -79,14 +78,13 @@ class Gateway:
         )
         self._begin(kept)
         self.timers = MarketTimers()
-        self.faults = Faults(restart=self._plan_restart, move=self._plan_move)
+        self.faults = Faults(portal_door=self._portal_to_disturb)
         self.door = TwsDoor(self.exchange, self.prices, self.timers, settings.tws, self.faults, monotonic)
         self._portal: PortalDoor | None = None
-        self._server: TwsServer | None = None
+        self._doors: Doors | None = None
         self._clock: asyncio.Task[None] | None = None
         self._stopped = asyncio.Event()
         self._save_timer: asyncio.TimerHandle | None = None
-        self._chores: set[asyncio.Task[None]] = set()
         self._anchor = (monotonic(), self.exchange.now)
         self._advancing = asyncio.Lock()
         self._unsubscribe = self.exchange.subscribe(self._on_account, AccountChanged, StatusChanged)
@@ -147,16 +145,11 @@ class Gateway:
     # life
 
     async def __aenter__(self) -> Gateway:
-        self._server = TwsServer(self.door, self.timers, self.catch_up)
-        self.faults.attach(self.door, self._server)
-        try:
-            await self._server.start()
-        except OSError as error:
-            raise ConfigurationError(
-                f"listening on {self.settings.tws.host}:{self.settings.tws.port}",
-                error.strerror or str(error),
-                "choose another --tws-port, or 0 for a free one",
-            ) from None
+        doors = self._doors = Doors(self.settings, self.door, lambda: self.portal, self.timers, self.catch_up)
+        self.faults.attach(self.door, doors.tws)
+        self.faults.restart, self.faults.move = doors.plan_restart, doors.plan_move
+        self.faults.restart_portal = doors.plan_portal_restart
+        await doors.open()
         try:
             for text in self.settings.faults:
                 name, arguments = parse_fault(text)
@@ -168,7 +161,7 @@ class Gateway:
         if self.settings.clock is not ClockMode.CONTROL:
             self._clock = asyncio.create_task(self._run_clock(), name="gateway clock")
         if self.settings.ready_file is not None:
-            self._write_ready(self.settings.ready_file)
+            doors.write_ready(self.settings.ready_file, list(self.exchange.accounts))
         return self
 
     async def __aexit__(
@@ -179,14 +172,15 @@ class Gateway:
     async def close(self) -> None:
         """Ends every connection and keeps the account."""
         self.stop()
-        tasks = [task for task in (self._clock, *self._chores) if task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        if self._server is not None:
-            await self._server.close()
+        if self._clock is not None:
+            self._clock.cancel()
+            await asyncio.gather(self._clock, return_exceptions=True)
+        if self._doors is not None:
+            await self._doors.close()
         self._unsubscribe()
         self.door.close()
+        if self._portal is not None:
+            self._portal.close()
         if self._save_timer is not None:
             self._save_timer.cancel()
         self.save()
@@ -202,9 +196,14 @@ class Gateway:
 
     @property
     def server(self) -> TwsServer:
-        if self._server is None:
+        return self.doors.tws
+
+    @property
+    def doors(self) -> Doors:
+        """The sockets; InvalidRequest before they are open."""
+        if self._doors is None:
             raise InvalidRequest("the gateway", "it is not listening", "enter it with `async with`")
-        return self._server
+        return self._doors
 
     @property
     def portal(self) -> PortalDoor:
@@ -223,6 +222,11 @@ class Gateway:
                 seed=self.settings.exchange.seed,
             )
         return self._portal
+
+    def _portal_to_disturb(self) -> PortalDoor:
+        if self.settings.portal.port is None and self._portal is None:
+            raise InvalidRequest("a fault of the portal", "that door is closed", "open it with --portal-port")
+        return self.portal
 
     @property
     def tws_port(self) -> int:
@@ -280,7 +284,7 @@ class Gateway:
             if moment < self.exchange.now:
                 raise InvalidRequest(f"advance to {moment}", f"market time is {self.exchange.now} and does not go back")
             events = await self._advance(moment)
-            await self.server.drained(self.settings.stall_seconds)
+            await self.doors.drained()
         end = self.prices.end
         return {
             "now": self.exchange.now.isoformat(),
@@ -294,8 +298,8 @@ class Gateway:
         while (due := self._due()) is not None and due <= moment:
             events += self._step(due)
             steps += 1
-            if steps % STRIDE == 0 or self.server.is_congested:
-                await self.server.drained(self.settings.stall_seconds)
+            if steps % STRIDE == 0 or self.doors.is_congested:
+                await self.doors.drained()
         if moment > self.exchange.now:
             events += self._step(moment)
         self.door.flush()
@@ -329,7 +333,7 @@ class Gateway:
         while (due := self._due()) is not None and (end is None or due <= end):
             async with self._advancing:
                 self._step(due)
-                await self.server.drained(self.settings.stall_seconds)
+                await self.doors.drained()
             await asyncio.sleep(0)
 
     def next_session(self) -> TradingDay:
@@ -340,53 +344,11 @@ class Gateway:
                 return day
         raise InvalidRequest("the next session", f"the calendar has none after {self.exchange.now}")
 
-    # faults of the gateway itself
-
-    def _chore(self, work: Any) -> None:
-        task: asyncio.Task[None] = asyncio.create_task(work)
-        self._chores.add(task)
-        task.add_done_callback(self._chores.discard)
-
-    def _plan_restart(self, seconds: float) -> None:
-        self._chore(self._restart(seconds))
-
-    async def _restart(self, seconds: float) -> None:
-        server = self.server
-        await server.close()
-        await asyncio.sleep(seconds)
-        await server.start()
-
-    def _plan_move(self, port: int) -> None:
-        self._chore(self._move(port))
-
-    async def _move(self, port: int) -> None:
-        new_port = await self.server.move(port)
-        text = (
-            "TWS socket port has been reset and this connection is being dropped. "
-            f"Please reconnect on the new port - {new_port}"
-        )
-        self.faults.tell_everybody(1300, text)
-        for session in tuple(self.door.sessions.values()):
-            session.hang_up()
-
     # files
 
-    def _write_ready(self, path: Path) -> None:
-        """Atomic: whoever sees the file sees all of it."""
-        content = {
-            "tws": {"host": self.server.host, "port": self.server.port},
-            "portal": None,
-            "accounts": list(self.exchange.accounts),
-            "pid": os.getpid(),
-        }
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(path.name + ".part")
-        part.write_text(json.dumps(content))
-        os.replace(part, path)
-
     def _on_account(self, event: ExchangeEvent) -> None:
-        if self._file is not None and self._save_timer is None and self._server is not None:
-            self._save_timer = self._server.loop.call_later(SAVE_DELAY, self._save_soon)
+        if self._file is not None and self._save_timer is None and self._doors is not None:
+            self._save_timer = self._doors.tws.loop.call_later(SAVE_DELAY, self._save_soon)
 
     def _save_soon(self) -> None:
         self._save_timer = None
@@ -411,6 +373,12 @@ class Gateway:
             "open_orders": len(self.exchange.open_orders()),
             "positions": len(self.exchange.positions()),
             "faults": list(self.faults.armed),
-            "failures": dict(self.door.failures),
+            "failures": dict(self.door.failures + (self._portal.failures if self._portal else Counter())),
             "tws": {"host": self.server.host, "port": self.server.port},
+            "portal": self._portal_status(),
         }
+
+    def _portal_status(self) -> dict[str, Any] | None:
+        if self.doors.portal is None:
+            return None
+        return {"url": self.doors.portal.url, "holder": self.portal.seat.holder.value, **self.portal.session.tiers()}

@@ -40,7 +40,8 @@ class FakeStream:
         self.frames: list[dict[str, Any]] = []
         self.closed: int | None = None
         cookies = {} if cookie is None else {"api": cookie}
-        self.stream: Stream = door.open_stream(PortalRequest("GET", "/ws", cookies=cookies), self)
+        session = door.stream_session(PortalRequest("GET", "/ws", cookies=cookies))
+        self.stream: Stream = door.open_stream(session, self)
 
     def write(self, frame: dict[str, Any]) -> None:
         self.frames.append(frame)

@@ -2,7 +2,7 @@
 
 door = PortalDoor(exchange, source, timers, settings, faults, tws)
 door.serve(request) -> Answer          one HTTP request
-door.open_stream(request, outlet)      one WebSocket; the Stream that it returns takes what the client sends
+door.open_stream(session, outlet)      one WebSocket; the Stream that it returns takes what the client sends
 door.alarms.run_due()                  what monotonic time has made due: time-outs, heartbeats
 """
 
@@ -22,6 +22,7 @@ from ..timers import MarketTimers
 from .alarms import Alarm, Alarms
 from .faults import PortalFaults
 from .handlers import ROUTES
+from .oauth_door import OAuthLogins
 from .pacing import Pacer
 from .request import BASE, Answer, PortalRefusal, PortalRequest
 from .routes import Route, Topic
@@ -78,10 +79,10 @@ class PortalDoor:
         self.pacer = Pacer(settings, monotonic)
         self.seat = Seat(settings, tws, self.alarms)
         self.failures: Counter[str] = Counter()
-        self.authenticate: Callable[[PortalRequest], str | None] = lambda request: None
         self.streams: list[Stream] = []
         self.sessions: dict[str, PortalSession] = {}
         self._states: dict[Any, Any] = {}
+        self.authenticate: Callable[[PortalRequest], str | None] = self.state(OAuthLogins).verifier.authenticate
         if settings.logged_in:
             self.session.log_in()
 
@@ -183,12 +184,16 @@ class PortalDoor:
 
     # streams
 
-    def open_stream(self, request: PortalRequest, outlet: Outlet) -> Stream:
-        """Greets at once when the request names its session, in either spelling of the cookie, or carries a proof."""
+    def stream_session(self, request: PortalRequest) -> PortalSession | None:
+        """The session that a WebSocket's request names, in either spelling of the cookie, or proves; None without one.
+        Raises PortalRefusal for a proof that is wrong."""
         self.alarms.run_due()
-        stream = Stream(self, outlet)
         user = self.authenticate(request)
-        session = self.session_for(user) if user is not None else self.session_named(cookie_session(request))
+        return self.session_for(user) if user is not None else self.session_named(cookie_session(request))
+
+    def open_stream(self, session: PortalSession | None, outlet: Outlet) -> Stream:
+        """Greets at once; without a session it waits to be told one."""
+        stream = Stream(self, outlet)
         self.streams.append(stream)
         if session is None or not session.logged_in:
             stream.wait_for_session()

@@ -239,6 +239,15 @@ class PortalSession:
             return 0
         return int((self._limit.at - self.door.monotonic()) * 1000)
 
+    def tiers(self) -> dict[str, Any]:
+        """The state as a control line tells it."""
+        return {
+            "user": self.user,
+            "logged_in": self.logged_in,
+            "authenticated": self.authenticated,
+            "streams": len(self.streams),
+        }
+
     def status(self) -> dict[str, Any]:
         """The object of auth/status and ssodh/init, without `fail`."""
         if not self.logged_in:
