@@ -76,7 +76,7 @@ class OAuthVerifier:
     ) -> None:
         self._logins = {consumer.consumer_key: _Login(consumer) for consumer in consumers}
         self._hosts = hosts
-        self._wall = wall
+        self.wall = wall
         self._exponent = exponent
         self._on_token = on_token
         self._number = count(1)
@@ -130,7 +130,7 @@ class OAuthVerifier:
 
     def _key(self, login: _Login) -> bytes | None:
         """None without a token, or when its time is over."""
-        return login.key if login.expires is not None and self._wall() < login.expires else None
+        return login.key if login.expires is not None and self.wall() < login.expires else None
 
     def _identified(self, request: PortalRequest, method: str) -> tuple[dict[str, str], _Login]:
         header = request.headers.get("authorization", "")
@@ -154,7 +154,7 @@ class OAuthVerifier:
         return fields, login
 
     def _is_outside(self, stamp: int) -> bool:
-        return abs(self._wall().timestamp() - stamp) > WINDOW.total_seconds()
+        return abs(self.wall().timestamp() - stamp) > WINDOW.total_seconds()
 
     def _take_nonce(self, fields: Mapping[str, str], login: _Login) -> None:
         login.seen = {pair for pair in login.seen if not self._is_outside(pair[0])}
@@ -206,7 +206,7 @@ class OAuthVerifier:
         exponent = self._exponent()
         shared = pow(challenge, exponent, consumer.prime)
         login.key = hmac.digest(_java_bytes(shared), consumer.secret, hashlib.sha1)
-        login.expires = self._wall() + LIFETIME
+        login.expires = self.wall() + LIFETIME
         return {
             "diffie_hellman_response": f"{pow(consumer.generator, exponent, consumer.prime):x}",
             "live_session_token_signature": hmac.digest(login.key, consumer.consumer_key.encode(), hashlib.sha1).hex(),
