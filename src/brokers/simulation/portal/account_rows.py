@@ -6,6 +6,7 @@ portfolio_account(door, account)           a row of /portfolio/accounts
 position_row(row), uncached_row(row, now)  positions as /portfolio and /portfolio2 tell them
 summary_rows(summary)                      /portfolio/{id}/summary
 ledger_rows(door, account)                 /portfolio/{id}/ledger
+stream_summary_rows, stream_ledger_rows    the same in the words of `ssd` and `sld`
 pnl_rows(door, accounts)                   /iserver/account/pnl/partitioned and `spl`
 
 Money is a number in the account's base currency, exactly the ledger's. Keys and types follow the recordings.
@@ -203,29 +204,29 @@ def uncached_row(row: Position, now: datetime) -> dict[str, Any]:
 
 
 Figure = Callable[[AccountSummary], Decimal | None]
-#: Keys of /portfolio/{id}/summary that are money.
+#: Keys of `ssd` that are money; /portfolio/{id}/summary spells them in lower case.
 MONEY: dict[str, Figure] = {
-    "accruedcash": lambda s: ZERO,
-    "availablefunds": lambda s: s.available_funds,
-    "buyingpower": lambda s: s.buying_power,
-    "equitywithloanvalue": lambda s: s.equity_with_loan,
-    "excessliquidity": lambda s: s.excess_liquidity,
-    "fullavailablefunds": lambda s: s.available_funds,
-    "fullexcessliquidity": lambda s: s.excess_liquidity,
-    "fullinitmarginreq": lambda s: s.initial_margin,
-    "fullmaintmarginreq": lambda s: s.maintenance_margin,
-    "grosspositionvalue": lambda s: s.gross_position_value,
-    "initmarginreq": lambda s: s.initial_margin,
-    "maintmarginreq": lambda s: s.maintenance_margin,
-    "netliquidation": lambda s: s.net_liquidation,
-    "settledcash": lambda s: s.settled_cash,
-    "totalcashvalue": lambda s: s.total_cash,
+    "AccruedCash": lambda s: ZERO,
+    "AvailableFunds": lambda s: s.available_funds,
+    "BuyingPower": lambda s: s.buying_power,
+    "EquityWithLoanValue": lambda s: s.equity_with_loan,
+    "ExcessLiquidity": lambda s: s.excess_liquidity,
+    "FullAvailableFunds": lambda s: s.available_funds,
+    "FullExcessLiquidity": lambda s: s.excess_liquidity,
+    "FullInitMarginReq": lambda s: s.initial_margin,
+    "FullMaintMarginReq": lambda s: s.maintenance_margin,
+    "GrossPositionValue": lambda s: s.gross_position_value,
+    "InitMarginReq": lambda s: s.initial_margin,
+    "MaintMarginReq": lambda s: s.maintenance_margin,
+    "NetLiquidation": lambda s: s.net_liquidation,
+    "SettledCash": lambda s: s.settled_cash,
+    "TotalCashValue": lambda s: s.total_cash,
 }
 #: And those that are text.
 TEXTS: dict[str, Callable[[AccountSummary], str]] = {
-    "accountcode": lambda s: s.account,
-    "accountready": lambda s: "true",
-    "accounttype": lambda s: s.account_type,
+    "AccountCode": lambda s: s.account,
+    "AccountReady": lambda s: "true",
+    "AccountType": lambda s: s.account_type,
 }
 
 
@@ -242,12 +243,42 @@ def _value(amount: float, currency: str | None, timestamp: int, value: str) -> d
 
 def summary_rows(summary: AccountSummary) -> dict[str, dict[str, Any]]:
     at = seconds(summary.time)
-    texts = {key: _value(0.0, None, at, text(summary)) for key, text in TEXTS.items()}
+    texts = {key.lower(): _value(0.0, None, at, text(summary)) for key, text in TEXTS.items()}
     money = {
-        key: _value(_number(figure(summary)), summary.currency, at, plain(figure(summary) or ZERO))
+        key.lower(): _value(_number(figure(summary)), summary.currency, at, plain(figure(summary) or ZERO))
         for key, figure in MONEY.items()
     }
     return texts | money
+
+
+def stream_summary_rows(summary: AccountSummary) -> list[dict[str, Any]]:
+    """Rows of `ssd`."""
+    at = seconds(summary.time)
+    texts: list[dict[str, Any]] = [
+        {"key": key, "timestamp": at, "value": text(summary), "severity": 0} for key, text in TEXTS.items()
+    ]
+    money: list[dict[str, Any]] = [
+        {
+            "key": key,
+            "timestamp": at,
+            "currency": summary.currency,
+            "monetaryValue": _number(figure(summary)),
+            "severity": 0,
+        }
+        for key, figure in MONEY.items()
+    ]
+    return texts + money
+
+
+def stream_ledger_rows(door: PortalDoor, account: str) -> list[dict[str, Any]]:
+    """Rows of `sld`."""
+    rows = ledger_rows(door, account)
+    renamed = {"acctcode": "acctCode", "secondkey": "secondKey"}
+    return [
+        {renamed.get(key, key): value for key, value in row.items() if key != "sessionid"}
+        | {"key": f"LedgerList{name}"}
+        for name, row in rows.items()
+    ]
 
 
 def _by_type(rows: Iterable[Position], kind: SecType) -> list[Position]:

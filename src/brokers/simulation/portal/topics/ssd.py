@@ -1,0 +1,66 @@
+"""ssd: an account's balances, first all that were asked for, then those that changed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from ..account_rows import stream_summary_rows
+from ..feeds import Repeated
+from ..handlers.accounts import known_account
+from ..request import PortalRefusal
+from ..routes import Topic
+
+if TYPE_CHECKING:
+    from ..stream import Stream
+
+NAME = "ssd"
+SECONDS = 10.0
+#: Always in a row, whatever `fields` names.
+ALWAYS = frozenset({"key", "timestamp"})
+
+
+def account_of(stream: Stream, words: Sequence[str]) -> str:
+    """The account that a topic names, "ssd+DU1". Raises PortalRefusal."""
+    if not words:
+        raise PortalRefusal("Bad Request: the topic names no account")
+    return known_account(stream.session, words[0])
+
+
+def wanted(arguments: dict[str, Any], name: str) -> frozenset[str]:
+    """The words of a list argument in lower case, without IB's segment suffix; empty: all."""
+    rows = arguments.get(name) or []
+    return frozenset(str(row).lower().removesuffix("-s") for row in rows)
+
+
+def chosen(row: dict[str, Any], fields: frozenset[str]) -> dict[str, Any]:
+    return {key: value for key, value in row.items() if not fields or key in ALWAYS or key.lower() in fields}
+
+
+def subscribe(stream: Stream, words: Sequence[str], arguments: dict[str, Any]) -> None:
+    account, door = account_of(stream, words), stream.session.door
+    keys, fields = wanted(arguments, "keys"), wanted(arguments, "fields")
+    topic = f"{NAME}+{account}"
+    told: dict[str, Any] = {}
+
+    def tell() -> None:
+        rows = []
+        for row in stream_summary_rows(door.exchange.summary(account)):
+            figure = row.get("monetaryValue", row.get("value"))
+            if (not keys or row["key"].lower() in keys) and told.get(row["key"]) != figure:
+                told[row["key"]] = figure
+                rows.append(chosen(row, fields))
+        if rows:
+            stream.send({"topic": topic, "result": rows})
+
+    stream.keep(topic, Repeated(door, SECONDS, tell, on_booking=True).close)
+
+
+def unsubscribe(stream: Stream, words: Sequence[str], arguments: dict[str, Any]) -> None:
+    stream.drop(f"{NAME}+{account_of(stream, words)}")
+    stream.send({"result": "unsubscribed from summary"})
+
+
+TOPICS: tuple[Topic, ...] = (
+    Topic(NAME, "usd", subscribe, unsubscribe, needs_brokerage=False, about="Balances of an account."),
+)
