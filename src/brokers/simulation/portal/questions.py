@@ -39,12 +39,13 @@ def _no_data(session: PortalSession, draft: Draft) -> bool:
 
 
 def _far_from_market(session: PortalSession, draft: Draft) -> bool:
-    """A limit that gives away more than the allowed percentage of the touch."""
+    """A limit that gives away more than the allowed percentage of the touch, or of its own stop."""
     ticket, market = draft.ticket, session.door.exchange.market(draft.ticket.con_id)
-    limit, touch = ticket.limit_price, market.ask if ticket.side is Side.BUY else market.bid
-    if ticket.type not in _LIMITS or limit is None or not touch:
+    touch = market.ask if ticket.side is Side.BUY else market.bid
+    limit, begin = ticket.limit_price, ticket.stop_price if ticket.type is OrderType.STOP_LIMIT else touch
+    if ticket.type not in _LIMITS or limit is None or not begin:
         return False
-    return (limit - touch) * ticket.side.sign > touch * session.door.settings.price_percent / 100
+    return (limit - begin) * ticket.side.sign > begin * session.door.settings.price_percent / 100
 
 
 def _too_large(session: PortalSession, draft: Draft) -> bool:
