@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...domain.instrument import InstrumentDetails, SecType
 from . import fields
+from .chosen_account import Chosen
 from .conids import Conid
 from .market_faults import MarketFaults
 from .sheet import Sheet
@@ -147,5 +148,5 @@ class MarketLines:
 
 
 def make_sheet(session: PortalSession, details: InstrumentDetails, server_id: str) -> Sheet:
-    """The market of `details` now, beside the position of the session's account."""
-    return Sheet(session.door, details, session.door.exchange.accounts[0], server_id)
+    """The market of `details` now, beside the position of the session's chosen account."""
+    return Sheet(session.door, details, session.brokerage(Chosen).account, server_id)

@@ -3,19 +3,10 @@
 from __future__ import annotations
 
 from ..account_rows import account_summary, accounts_answer, pnl_rows
+from ..chosen_account import Chosen
 from ..request import Answer, PortalRefusal, PortalRequest
 from ..routes import Route, Tier
 from ..session import PortalSession
-
-
-class Chosen:
-    """The account that the brokerage session works with; the first, until another is set."""
-
-    def __init__(self, session: PortalSession) -> None:
-        self.account = session.door.exchange.accounts[0]
-
-    def close(self) -> None:
-        """Nothing runs by itself."""
 
 
 class Partitions:
