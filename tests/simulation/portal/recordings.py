@@ -51,6 +51,24 @@ EXCEPTIONS: dict[str, tuple[Deviation, ...]] = {
         Deviation("points", Kind.EXTRA, "the recording was cut to three bars; client-portal.md section 2.2 has it"),
         Deviation("travelTime", Kind.EXTRA, "as points"),
     ),
+    "Portfolio_GET-portfolio-summary": tuple(
+        Deviation(key, Kind.EXTRA, "the recording was cut to five rows; IB tells over a hundred")
+        for key in (
+            "accountready",
+            "accounttype",
+            "accruedcash",
+            "availablefunds",
+            "equitywithloanvalue",
+            "excessliquidity",
+            "fullavailablefunds",
+            "fullexcessliquidity",
+            "fullinitmarginreq",
+            "fullmaintmarginreq",
+            "grosspositionvalue",
+            "maintmarginreq",
+            "settledcash",
+        )
+    ),
 }
 
 

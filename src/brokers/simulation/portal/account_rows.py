@@ -55,6 +55,13 @@ FEATURES: dict[str, Any] = {
     "showUkUserLabels": False,
     "sideBySide": True,
 }
+_SHORT_PERIODS = ("2h", "1d", "2d", "1w", "1m")
+#: Periods of charts by type of contract, also of those that are not traded here.
+CHART_PERIODS: dict[str, tuple[str, ...]] = {
+    **{kind: ("*",) for kind in ("STK", "CFD", "WAR", "IOPT", "FUT", "CASH", "IND", "BOND", "FUND")},
+    **{kind: ("*",) for kind in ("CMDTY", "PHYSS", "CRYPTO")},
+    **{kind: _SHORT_PERIODS for kind in ("OPT", "FOP")},
+}
 PROPERTIES: dict[str, bool] = {
     "hasChildAccounts": False,
     "supportsCashQty": False,
@@ -82,7 +89,7 @@ def accounts_answer(session: PortalSession, selected: str) -> dict[str, Any]:
         "acctProps": {account: dict(PROPERTIES) for account in accounts},
         "aliases": {account: account for account in accounts},
         "allowFeatures": dict(FEATURES),
-        "chartPeriods": {"STK": ["*"], "FUT": ["*"]},
+        "chartPeriods": {kind: list(periods) for kind, periods in CHART_PERIODS.items()},
         "groups": [],
         "profiles": [],
         "selectedAccount": selected,
