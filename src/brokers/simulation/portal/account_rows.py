@@ -58,9 +58,9 @@ FEATURES: dict[str, Any] = {
 _SHORT_PERIODS = ("2h", "1d", "2d", "1w", "1m")
 #: Periods of charts by type of contract, also of those that are not traded here.
 CHART_PERIODS: dict[str, tuple[str, ...]] = {
-    **{kind: ("*",) for kind in ("STK", "CFD", "WAR", "IOPT", "FUT", "CASH", "IND", "BOND", "FUND")},
-    **{kind: ("*",) for kind in ("CMDTY", "PHYSS", "CRYPTO")},
-    **{kind: _SHORT_PERIODS for kind in ("OPT", "FOP")},
+    **dict.fromkeys(("STK", "CFD", "WAR", "IOPT", "FUT", "CASH", "IND", "BOND", "FUND"), ("*",)),
+    **dict.fromkeys(("CMDTY", "PHYSS", "CRYPTO"), ("*",)),
+    **dict.fromkeys(("OPT", "FOP"), _SHORT_PERIODS),
 }
 PROPERTIES: dict[str, bool] = {
     "hasChildAccounts": False,
