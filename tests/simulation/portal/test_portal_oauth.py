@@ -18,24 +18,25 @@ from hypothesis import strategies as st
 from moondev_ibkr.brokers.errors import ConfigurationError
 from moondev_ibkr.brokers.interactive_brokers.ib_portal_client.oauth import OAuthSession
 from moondev_ibkr.brokers.interactive_brokers.ib_portal_client.oauth_credentials import OAuthCredentials
-from moondev_ibkr.brokers.interactive_brokers.ib_portal_client.oauth_signature import Encoding
+from moondev_ibkr.brokers.interactive_brokers.ib_portal_client.oauth_signature import Reading
 from moondev_ibkr.brokers.simulation.portal.oauth import OAuthVerifier
 from moondev_ibkr.brokers.simulation.portal.oauth_consumers import Consumer, consumer_in, write_consumer
 from moondev_ibkr.brokers.simulation.portal.request import BASE, PortalRefusal, PortalRequest
 
 HOST = "127.0.0.1:15000"
 START = datetime(2026, 3, 2, 14, 30, tzinfo=UTC)
-EVERY_ENCODING = pytest.mark.parametrize("encoding", list(Encoding))
+EVERY_READING = pytest.mark.parametrize("reading", list(Reading))
 
 
 class Pair:
     """A client and a door with one wall clock, and what travels between them."""
 
-    def __init__(self, folder: Path, encoding: Encoding = Encoding.ONCE) -> None:
+    def __init__(self, folder: Path, reading: Reading = Reading.RFC5849) -> None:
         self.now = START
         self.consumer = Consumer.read(folder)
-        self.credentials = replace(OAuthCredentials.from_folder(folder / "client"), encoding=encoding)
-        self.door = OAuthVerifier([self.consumer], wall=lambda: self.now)
+        self.credentials = replace(OAuthCredentials.from_folder(folder / "client"), reading=reading)
+        covers_query = reading is not Reading.WITHOUT_QUERY
+        self.door = OAuthVerifier([self.consumer], covers_query=covers_query, wall=lambda: self.now)
         numbers = count(1)
         url = f"https://{HOST}{BASE}"
         self.client = OAuthSession(self.credentials, url, lambda: self.now, lambda: f"nonce{next(numbers)}")
@@ -69,9 +70,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def connected(folder: Path) -> dict[Encoding, Pair]:
+def connected(folder: Path) -> dict[Reading, Pair]:
     """For property tests, which exchange once."""
-    pairs = {encoding: Pair(folder, encoding) for encoding in Encoding}
+    pairs = {reading: Pair(folder, reading) for reading in Reading}
     for one in pairs.values():
         one.exchange()
     return pairs
@@ -94,16 +95,18 @@ def test_a_request_without_a_signature_is_the_browsers(pair: Pair) -> None:
     assert pair.door.authenticate(PortalRequest("GET", "/ws", headers={"authorization": "Basic eDp5"})) is None
 
 
-@EVERY_ENCODING
+@EVERY_READING
 @settings(deadline=None)
 @given(query=st.dictionaries(st.text(min_size=1, max_size=8), st.text(max_size=16), max_size=5))
 def test_any_query_is_signed_and_checked_alike(
-    connected: dict[Encoding, Pair], encoding: Encoding, query: dict[str, str]
+    connected: dict[Reading, Pair], reading: Reading, query: dict[str, str]
 ) -> None:
-    pair = connected[encoding]
+    pair = connected[reading]
     headers = pair.client.headers("GET", f"https://{HOST}{BASE}/iserver/marketdata/snapshot", query)
     request = PortalRequest("GET", "/iserver/marketdata/snapshot", query, headers=arrived(headers))
-    assert pair.is_refused(replace(request, query=query | {"conids": "another"}))
+    changed = replace(request, query=query | {"conids": "another"})
+    if reading is not Reading.WITHOUT_QUERY:
+        assert pair.is_refused(changed)
     assert pair.door.authenticate(replace(request, query=dict(reversed(query.items())))) == "paperportal"
 
 
@@ -160,8 +163,8 @@ def test_whatever_is_touched_on_the_way_is_refused(pair: Pair, what: str) -> Non
 
 @settings(deadline=None)
 @given(place=st.integers(len("OAuth "), 400), letter=st.sampled_from('aZ09%=+", '))
-def test_any_other_character_of_the_header_is_refused(connected: dict[Encoding, Pair], place: int, letter: str) -> None:
-    pair = connected[Encoding.ONCE]
+def test_any_other_character_of_the_header_is_refused(connected: dict[Reading, Pair], place: int, letter: str) -> None:
+    pair = connected[Reading.RFC5849]
     request = pair.request()
     header = request.headers["authorization"]
     changed = header[:place] + letter + header[place + 1 :]
@@ -284,6 +287,25 @@ def test_a_client_may_sign_another_name_of_the_same_door(folder: Path) -> None:
     pair.exchange()
     request = pair.request()
     assert pair.door.authenticate(replace(request, headers=request.headers | {"host": "api.ibkr.com"})) == "paperportal"
+
+
+def test_a_door_may_ask_that_the_query_is_covered(folder: Path) -> None:
+    pair = Pair(folder, Reading.WITHOUT_QUERY)
+    pair.exchange()
+    assert pair.door.authenticate(pair.request(conids="265598,8314")) == "paperportal"
+    pair.door = OAuthVerifier([pair.consumer], covers_query=True, wall=lambda: START)
+    pair.exchange()
+    assert pair.is_refused(pair.request(conids="265598,8314"))
+    assert pair.door.authenticate(pair.request()) == "paperportal"
+
+
+@pytest.mark.parametrize("tail", ["?conids=265598,8314&since=0", "?conids=265598%2C8314&since=0"])
+def test_a_client_may_sign_the_query_in_the_address(pair: Pair, tail: str) -> None:
+    headers = pair.client.headers("GET", f"https://{HOST}{BASE}/iserver/marketdata/snapshot{tail}", {})
+    query = {"conids": "265598,8314", "since": "0"}
+    request = PortalRequest("GET", "/iserver/marketdata/snapshot", query, headers=arrived(headers))
+    assert pair.is_refused(replace(request, query=query | {"since": "1"}))
+    assert pair.door.authenticate(request) == "paperportal"
 
 
 @pytest.mark.parametrize("path", ["/iserver/accounts", "/iserver/accounts/"])

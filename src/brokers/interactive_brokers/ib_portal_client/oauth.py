@@ -70,7 +70,7 @@ class OAuthSigner:
     def headers(self, method: str, url: str, query: Mapping[str, str], now: datetime, nonce: str) -> dict[str, str]:
         """The headers of one request. `url` is absolute and without query; a JSON body is not signed."""
         parameters = _parameters(self._credentials, "HMAC-SHA256", now, nonce)
-        text = base_string(method, url, [*query.items(), *parameters.items()], self._credentials.encoding)
+        text = base_string(method, url, parameters.items(), query.items(), self._credentials.reading)
         signature = hmac.digest(self.token.key, text.encode(), hashlib.sha256)
         parameters["oauth_signature"] = base64.b64encode(signature).decode()
         return {"Authorization": authorization(self._credentials.realm, parameters)}
@@ -89,7 +89,7 @@ class TokenExchange:
         parameters = _parameters(credentials, "RSA-SHA256", now, nonce)
         challenge = pow(credentials.generator, exponent, credentials.prime)
         parameters["diffie_hellman_challenge"] = f"{challenge:x}"
-        text = credentials.secret.hex() + base_string("POST", url, parameters.items(), credentials.encoding)
+        text = credentials.secret.hex() + base_string("POST", url, parameters.items())
         signature = credentials.signature_key.sign(text.encode(), padding.PKCS1v15(), hashes.SHA256())
         parameters["oauth_signature"] = base64.b64encode(signature).decode()
         self.headers: dict[str, str] = {"Authorization": authorization(credentials.realm, parameters)}

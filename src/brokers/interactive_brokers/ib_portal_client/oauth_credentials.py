@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from ...errors import ConfigurationError
-from .oauth_signature import Encoding
+from .oauth_signature import Reading
 
 #: IB's consumer for trying things out; it has a realm of its own.
 TEST_CONSUMER = "TESTCONS"
@@ -41,7 +41,7 @@ class OAuthCredentials:
     signature_key: rsa.RSAPrivateKey = field(repr=False)
     prime: int = field(repr=False)
     generator: int = 2
-    encoding: Encoding = Encoding.ONCE
+    reading: Reading = Reading.WITHOUT_QUERY
 
     def __post_init__(self) -> None:
         for name in ("consumer_key", "access_token", "secret"):
@@ -66,7 +66,7 @@ class OAuthCredentials:
         signature_key: Path,
         encryption_key: Path,
         dh_parameters: Path,
-        encoding: Encoding = Encoding.ONCE,
+        reading: Reading = Reading.WITHOUT_QUERY,
     ) -> OAuthCredentials:
         """`access_token_secret` is the base64 text that IB shows once, encrypted to the consumer's encryption key."""
         prime, generator = _dh_parameters(dh_parameters)
@@ -77,17 +77,17 @@ class OAuthCredentials:
             signature_key=_private_key(signature_key),
             prime=prime,
             generator=generator,
-            encoding=encoding,
+            reading=reading,
         )
 
     @classmethod
     def from_folder(cls, folder: Path) -> OAuthCredentials:
         """A folder with the files as IB's instructions name them, and `oauth.json`: an object with consumer_key,
-        access_token, access_token_secret, and encoding where it is not "once"."""
+        access_token, access_token_secret, and reading where it is not "without_query"."""
         path = folder / TOKENS_FILE
         try:
             tokens = json.loads(_read(path))
-            encoding = Encoding(tokens.get("encoding", Encoding.ONCE))
+            reading = Reading(tokens.get("reading", Reading.WITHOUT_QUERY))
             texts = [str(tokens[name]) for name in ("consumer_key", "access_token", "access_token_secret")]
         except (ValueError, KeyError, AttributeError):
             raise ConfigurationError(
@@ -98,7 +98,7 @@ class OAuthCredentials:
             signature_key=folder / SIGNATURE_FILE,
             encryption_key=folder / ENCRYPTION_FILE,
             dh_parameters=folder / DH_FILE,
-            encoding=encoding,
+            reading=reading,
         )
 
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import count
-from urllib.parse import quote, quote_plus, unquote
+from urllib.parse import quote, quote_plus, unquote, urlencode
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
@@ -25,6 +25,8 @@ from .oauth_consumers import Consumer
 from .request import BASE, Answer, PortalRefusal, PortalRequest
 
 log = logging.getLogger(__name__)
+
+Pairs = list[tuple[str, str]]
 
 TOKEN_PATH = "/oauth/live_session_token"
 SOCKET_PATH = "/ws"
@@ -62,7 +64,8 @@ class OAuthVerifier:
     """`wall` tells aware UTC of the wall clock, for clients stamp with theirs and know nothing of market time.
 
     `hosts` ("localhost:15000") are names under which a client may have signed beside the request's own Host header.
-    A new token ends the one before, and `on_token` is told whom it logs in.
+    `covers_query` refuses signatures that leave the query out, as those of most clients do. A new token ends the one
+    before, and `on_token` is told whom it logs in.
     """
 
     def __init__(
@@ -70,12 +73,14 @@ class OAuthVerifier:
         consumers: Iterable[Consumer],
         *,
         hosts: Sequence[str] = (),
+        covers_query: bool = False,
         wall: Callable[[], datetime] = _utc_now,
         exponent: Callable[[], int] = lambda: secrets.randbits(256) | 1,
         on_token: Callable[[str], None] = lambda user: None,
     ) -> None:
         self._logins = {consumer.consumer_key: _Login(consumer) for consumer in consumers}
         self._hosts = hosts
+        self._covers_query = covers_query
         self.wall = wall
         self._exponent = exponent
         self._on_token = on_token
@@ -182,18 +187,19 @@ class OAuthVerifier:
         raise _Denied("invalid signature")
 
     def _texts(self, request: PortalRequest, fields: Mapping[str, str]) -> Iterator[str]:
-        """Every base string that a client could have signed for this request: the address that it used, with or
-        without the base path and a trailing slash, in both encodings."""
-        pairs = [(name, value) for name, value in fields.items() if name not in ("realm", "oauth_signature")]
-        pairs += request.query.items()
-        encoded = sorted((quote(name, safe="~"), quote(value, safe="~")) for name, value in pairs)
-        plain = "&".join(map("=".join, sorted(pairs)))
-        queries = dict.fromkeys((quote_plus(plain), quote("&".join(map("=".join, encoded)), safe="~")))
-        for host in dict.fromkeys((request.headers.get("host", ""), *self._hosts)):
-            for path in (BASE + request.path, request.path, BASE + request.path + "/", request.path + "/"):
-                address = quote(f"https://{host}{path}", safe="~")
-                for query in queries:
-                    yield f"{request.method.upper()}&{address}&{query}"
+        """Every base string that a client could have signed for this request: its address with or without the base
+        path and a trailing slash, its query left out, in the address, or among the parameters in either encoding."""
+        own = [(name, value) for name, value in fields.items() if name not in ("realm", "oauth_signature")]
+        query = list(request.query.items())
+        hosts = dict.fromkeys((request.headers.get("host", ""), *self._hosts))
+        paths = (BASE + request.path, request.path, BASE + request.path + "/", request.path + "/")
+        for address in (f"https://{host}{path}" for host in hosts for path in paths):
+            for tail in _addressed(query):
+                yield _text(request.method, address + tail, _once(own))
+            yield _text(request.method, address, _once(own + query))
+            yield _text(request.method, address, _rfc5849(own + query))
+            if query and not self._covers_query:
+                yield _text(request.method, address, _once(own))
 
     def _issue(self, login: _Login, fields: Mapping[str, str]) -> dict[str, object]:
         consumer = login.consumer
@@ -212,6 +218,27 @@ class OAuthVerifier:
             "live_session_token_signature": hmac.digest(login.key, consumer.consumer_key.encode(), hashlib.sha1).hex(),
             "live_session_token_expiration": int(login.expires.timestamp() * 1000),
         }
+
+
+def _text(method: str, address: str, parameters: str) -> str:
+    return f"{method.upper()}&{quote(address, safe='~')}&{parameters}"
+
+
+def _addressed(query: Pairs) -> tuple[str, ...]:
+    """A query as it stands in an address, with and without percent-encoding; nothing for none."""
+    if not query:
+        return ()
+    return ("?" + "&".join(map("=".join, query)), "?" + urlencode(query, quote_via=quote, safe="~"))
+
+
+def _once(pairs: Pairs) -> str:
+    """As IB's own samples do it: joined as they are, then quoted."""
+    return quote_plus("&".join(map("=".join, sorted(pairs))))
+
+
+def _rfc5849(pairs: Pairs) -> str:
+    encoded = sorted((quote(name, safe="~"), quote(value, safe="~")) for name, value in pairs)
+    return quote("&".join(map("=".join, encoded)), safe="~")
 
 
 def _java_bytes(number: int) -> bytes:

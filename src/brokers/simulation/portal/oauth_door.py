@@ -25,6 +25,7 @@ class OAuthLogins:
         self.verifier = OAuthVerifier(
             [Consumer.read(Path(folder)) for folder in settings.oauth_consumers],
             hosts=[f"{name}:{settings.port}" for name in names],
+            covers_query=settings.oauth_covers_query,
             on_token=self._log_in,
         )
 

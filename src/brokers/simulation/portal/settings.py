@@ -109,3 +109,5 @@ class PortalSettings:
     market_data_lines: int = 100
     #: OAuth 1.0a consumers that may log in without the browser: see `oauth`.
     oauth_consumers: tuple[str, ...] = field(default=())
+    #: Refuse a signature that leaves the query out; IB's text asks for it, the clients that trade with IB do not do it.
+    oauth_covers_query: bool = False

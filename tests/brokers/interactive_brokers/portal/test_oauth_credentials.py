@@ -57,12 +57,12 @@ def test_a_folder_is_read_whole(folder: Path) -> None:
     assert (read.consumer_key, read.access_token, read.secret) == ("PAPERTEST", "a1b2c3d4e5", SECRET)
     assert (read.prime, read.generator) == (int(PRIME, 16), 2)
     assert read.signature_key.private_numbers() == SIGNATURE.private_numbers()
-    assert (read.encoding, read.realm) == (oauth_signature.Encoding.ONCE, "limited_poa")
+    assert (read.reading, read.realm) == (oauth_signature.Reading.WITHOUT_QUERY, "limited_poa")
 
 
-def test_the_folder_may_ask_for_the_encoding_of_the_rfc(folder: Path) -> None:
-    tokens(folder, encoding="rfc5849")
-    assert OAuthCredentials.from_folder(folder).encoding is oauth_signature.Encoding.RFC5849
+def test_the_folder_may_ask_for_the_reading_of_the_rfc(folder: Path) -> None:
+    tokens(folder, reading="rfc5849")
+    assert OAuthCredentials.from_folder(folder).reading is oauth_signature.Reading.RFC5849
 
 
 def cut_short(path: Path) -> None:
@@ -86,7 +86,7 @@ DAMAGES: list[tuple[str, Callable[[Path], object], str]] = [
     ("oauth.json", lambda path: tokens(path.parent, access_token_secret="not base64"), "does not decrypt"),
     ("oauth.json", lambda path: tokens(path.parent, access_token_secret="AAAA"), "does not decrypt"),
     ("oauth.json", lambda path: tokens(path.parent, consumer_key=""), "consumer_key is empty"),
-    ("oauth.json", lambda path: tokens(path.parent, encoding="twice"), "no JSON object"),
+    ("oauth.json", lambda path: tokens(path.parent, reading="twice"), "no JSON object"),
 ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 from moondev_ibkr.brokers.interactive_brokers.ib_portal_client.oauth_signature import (
-    Encoding,
+    Reading,
     authorization,
     base_string,
 )
@@ -31,7 +31,7 @@ def test_the_example_of_rfc_5849_section_3_4_1() -> None:
         ("c2", ""),
         ("a3", "2 q"),
     ]
-    assert base_string("POST", "http://example.com/request", pairs, Encoding.RFC5849) == (
+    assert base_string("POST", "http://example.com/request", pairs, (), Reading.RFC5849) == (
         "POST&http%3A%2F%2Fexample.com%2Frequest&a2%3Dr%2520b%26a3%3D2%2520q%26a3%3Da%26b5%3D%253D%25253D%26c%2540%3D"
         "%26c2%3D%26oauth_consumer_key%3D9djdj82h48djs9d2%26oauth_nonce%3D7d8f3e4a%26oauth_signature_method%3DHMAC-SHA1"
         "%26oauth_timestamp%3D137131201%26oauth_token%3Dkkk9d7dh3k39sjv7"
@@ -41,19 +41,24 @@ def test_the_example_of_rfc_5849_section_3_4_1() -> None:
 @given(PAIRS)
 def test_rfc_5849_agrees_with_oauthlib(pairs: list[tuple[str, str]]) -> None:
     expected = witness.signature_base_string("GET", witness.base_string_uri(URL), witness.normalize_parameters(pairs))
-    assert base_string("get", URL, pairs, Encoding.RFC5849) == expected
+    assert base_string("get", URL, pairs, (), Reading.RFC5849) == expected
 
 
 @given(PAIRS)
 def test_the_order_of_parameters_changes_nothing(pairs: list[tuple[str, str]]) -> None:
-    for encoding in Encoding:
-        assert base_string("GET", URL, pairs, encoding) == base_string("GET", URL, pairs[::-1], encoding)
+    for reading in Reading:
+        text = base_string("GET", URL, pairs, pairs, reading)
+        assert text == base_string("GET", URL, pairs[::-1], pairs[::-1], reading)
 
 
-def test_ib_quotes_a_comma_once_and_a_space_as_plus() -> None:
-    pairs = [("fields", "31,84"), ("text", "a b")]
-    assert base_string("GET", URL, pairs).endswith("&fields%3D31%2C84%26text%3Da+b")
-    assert base_string("GET", URL, pairs, Encoding.RFC5849).endswith("&fields%3D31%252C84%26text%3Da%2520b")
+def test_the_three_readings_of_a_query() -> None:
+    own, query = [("oauth_nonce", "n1")], [("fields", "31,84"), ("text", "a b")]
+    ends = {reading: base_string("GET", URL, own, query, reading).rpartition("snapshot&")[2] for reading in Reading}
+    assert ends == {
+        Reading.WITHOUT_QUERY: "oauth_nonce%3Dn1",
+        Reading.ONCE: "fields%3D31%2C84%26oauth_nonce%3Dn1%26text%3Da+b",
+        Reading.RFC5849: "fields%3D31%252C84%26oauth_nonce%3Dn1%26text%3Da%2520b",
+    }
 
 
 @given(st.dictionaries(st.from_regex(r"oauth_[a-z]{1,8}", fullmatch=True), st.text(max_size=20), min_size=1))
