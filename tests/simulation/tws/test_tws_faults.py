@@ -11,7 +11,7 @@ from decimal import Decimal
 import pytest
 from moondev_ibkr.brokers.errors import InvalidRequest
 from moondev_ibkr.brokers.simulation.fault_table import FARM_TEXTS, FAULTS
-from moondev_ibkr.brokers.simulation.faults import parse_fault
+from moondev_ibkr.brokers.simulation.faults import Place, parse_fault
 from moondev_ibkr.brokers.simulation.gateway import Gateway
 from moondev_ibkr.brokers.simulation.tws import requests as r
 from moondev_ibkr.brokers.simulation.tws.codec import FrameError
@@ -537,7 +537,11 @@ async def halt(gateway: Gateway, client: RawClient) -> None:
     assert "execDetails" in await told(client, 1)
 
 
-@pytest.mark.parametrize("name", sorted(FAULTS))
+#: The portal's are played in tests/simulation/portal/test_portal_faults.py.
+OURS = {name for name, fault in FAULTS.items() if fault.place is not Place.PORTAL}
+
+
+@pytest.mark.parametrize("name", sorted(OURS))
 async def test_fault_happens_on_the_wire(name: str) -> None:
     tell = STORIES[name]
     async with running() as gateway:
@@ -549,7 +553,7 @@ async def test_fault_happens_on_the_wire(name: str) -> None:
 
 
 def test_every_fault_has_a_story_and_a_summary() -> None:
-    assert set(STORIES) == set(FAULTS)
+    assert set(STORIES) == OURS
     assert all(fault.summary and (fault.end is None or fault.lasting) for fault in FAULTS.values())
 
 

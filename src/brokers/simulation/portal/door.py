@@ -23,6 +23,7 @@ from .alarms import Alarm, Alarms
 from .faults import PortalFaults
 from .handlers import ROUTES
 from .oauth_door import OAuthLogins
+from .order_sight import Fills
 from .pacing import Pacer
 from .request import BASE, Answer, PortalRefusal, PortalRequest
 from .routes import Route, Topic
@@ -82,6 +83,8 @@ class PortalDoor:
         self.streams: list[Stream] = []
         self.sessions: dict[str, PortalSession] = {}
         self._states: dict[Any, Any] = {}
+        # Fills are only told once: who is to show those of a week must hear them from the start.
+        self.state(Fills)
         self.authenticate: Callable[[PortalRequest], str | None] = self.state(OAuthLogins).verifier.authenticate
         if settings.logged_in:
             self.session.log_in()

@@ -40,10 +40,6 @@ class PortalFaults:
     #: auth/status says competing: true, and /iserver/accounts is empty.
     competing: bool = False
     silent_heartbeat: bool = False
-    #: Market data streams say nothing; snapshots show what they showed.
-    silent_feed: bool = False
-    #: Nobody is subscribed to any market data.
-    no_market_data: bool = False
     #: No `sts` frame tells that the brokerage session is back (P07).
     silent_restoration: bool = False
     #: Every request is answered with 503 (P11).

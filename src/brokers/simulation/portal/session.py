@@ -151,7 +151,7 @@ class PortalSession:
         self._was_begun = False
         self.lies = int(settings.first_status_lies)
         self.last_access = self.door.monotonic()
-        self._limit = self.door.after(settings.login_seconds, self._expire)
+        self._limit = self.door.after(settings.login_seconds, self.expire)
         wanted = settings.brokerage_at_login if brokerage is None else brokerage
         if wanted and not self.door.seat.is_taken_from(self):
             self.begin_brokerage(compete=False)
@@ -170,7 +170,8 @@ class PortalSession:
         for stream in tuple(self.streams):
             stream.close()
 
-    def _expire(self) -> None:
+    def expire(self) -> None:
+        """The hard limit of a login: only a new one helps."""
         self.log_out()
         self.expired = True
 
@@ -178,7 +179,7 @@ class PortalSession:
         """A new brokerage session in place of the old one; False while another door keeps it."""
         if not self.door.seat.take(self, compete=compete):
             self.fail = COMPETE_FLAG
-            self._announce()
+            self.announce()
             return False
         self.end_brokerage(quietly=True)
         self.fail = ""
@@ -190,7 +191,7 @@ class PortalSession:
         self.touch()
         self._watch_idleness()
         if not self.door.faults.silent_restoration:
-            self._announce()
+            self.announce()
         return True
 
     def end_brokerage(self, *, quietly: bool = False) -> None:
@@ -206,10 +207,10 @@ class PortalSession:
             stream.drop_brokerage()
         if not quietly:
             self.door.seat.leave(self)
-            self._announce()
+            self.announce()
 
-    def _announce(self) -> None:
-        """As IB does it: one fact a frame."""
+    def announce(self) -> None:
+        """Tells the streams what auth/status says; as IB does it, one fact a frame."""
         self.publish({"topic": "sts", "args": {"authenticated": self.authenticated}})
         self.publish({"topic": "sts", "args": {"competing": self.competing}})
         self.publish({"topic": "sts", "args": {"message": ""}})
