@@ -210,7 +210,9 @@ class Gateway:
         """The portal door, made at its first use: a gateway without it does not pay for it."""
         if self._portal is None:
             from .portal.door import PortalDoor
+            from .portal.order_sight import hidden_from_tws
 
+            self.door.hidden_clients = hidden_from_tws(self.settings.portal)
             self._portal = PortalDoor(
                 self.exchange,
                 self.prices,

@@ -1,6 +1,6 @@
 """Which orders and fills a portal user sees, under which number, and since when.
 
-sees(door, client_id), may_touch(door, client_id)    the switches cross_visibility and cross_cancel
+sees, may_touch, hidden_from_tws                     the switches cross_visibility and cross_cancel
 number_of(door, perm_id), view_of(door, number)      the portal's orderId and back
 LiveOrders(session)                                  /iserver/account/orders and `sor`: warm-up, filters, coverage
 Fills(door)                                          the executions of a week, for /iserver/account/trades and `str`
@@ -18,7 +18,7 @@ from ..events import ExchangeEvent, Executed
 from ..tickets import Execution, OrderView
 from .order_tickets import PORTAL_CLIENT_ID
 from .order_words import SORT_BY_TIME, STATUS, filter_word
-from .settings import OrderIds, Visibility
+from .settings import OrderIds, PortalSettings, Visibility
 
 if TYPE_CHECKING:
     from .door import PortalDoor
@@ -34,6 +34,11 @@ COID_LIFE = timedelta(hours=24)
 def sees(door: PortalDoor, client_id: int) -> bool:
     """Whether the portal shows what `client_id` trades."""
     return client_id == PORTAL_CLIENT_ID or door.settings.cross_visibility is Visibility.FULL
+
+
+def hidden_from_tws(settings: PortalSettings) -> frozenset[int]:
+    """The clients whose orders the TWS door does not show."""
+    return frozenset() if settings.cross_visibility is Visibility.FULL else frozenset((PORTAL_CLIENT_ID,))
 
 
 def may_touch(door: PortalDoor, client_id: int) -> bool:
