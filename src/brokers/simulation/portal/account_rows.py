@@ -295,7 +295,10 @@ def _by_type(rows: Iterable[Position], kind: SecType) -> list[Position]:
 def ledger_rows(door: PortalDoor, account: str) -> dict[str, dict[str, Any]]:
     """The base currency's ledger, once under its own name and once as BASE."""
     summary, positions = door.exchange.summary(account), door.exchange.positions(account)
-    futures = sum((row.unrealized_pnl or ZERO for row in _by_type(positions, SecType.FUTURE)), ZERO)
+    stocks = sum((row.market_value or ZERO for row in _by_type(positions, SecType.STOCK)), ZERO)
+    futures_profit = sum((row.unrealized_pnl or ZERO for row in _by_type(positions, SecType.FUTURE)), ZERO)
+    # A future is worth what it gained; its commissions have left the cash already.
+    futures = (summary.net_liquidation or ZERO) - (summary.total_cash or ZERO) - stocks
     figures: dict[str, Decimal | None] = {
         "commoditymarketvalue": ZERO,
         "futuremarketvalue": futures,
@@ -306,13 +309,13 @@ def ledger_rows(door: PortalDoor, account: str) -> dict[str, dict[str, Any]]:
         "netliquidationvalue": summary.net_liquidation,
         "interest": ZERO,
         "unrealizedpnl": summary.unrealized_pnl,
-        "stockmarketvalue": sum((row.market_value or ZERO for row in _by_type(positions, SecType.STOCK)), ZERO),
+        "stockmarketvalue": stocks,
         "moneyfunds": ZERO,
         "realizedpnl": summary.realized_pnl,
         "funds": ZERO,
         "issueroptionsmarketvalue": ZERO,
         "stockoptionmarketvalue": ZERO,
-        "futuresonlypnl": futures,
+        "futuresonlypnl": futures_profit,
         "tbondsmarketvalue": ZERO,
         "futureoptionmarketvalue": ZERO,
         "cashbalancefxsegment": ZERO,
