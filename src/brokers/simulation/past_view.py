@@ -15,6 +15,8 @@ from .models import MarketView
 
 #: How far back the close of the day before is looked for.
 _LOOKBACK = timedelta(days=14)
+#: Ticks of one kind that are read at a time.
+_MOST_CHANGES = 10_000
 
 
 def past_view(source: MarketSource, details: InstrumentDetails, moment: datetime) -> MarketView:
@@ -40,6 +42,18 @@ def past_view(source: MarketSource, details: InstrumentDetails, moment: datetime
         volume=Decimal(str(today.volume or 0)) if today else Decimal(0),
         halted=bool(quote and quote.halted),
     )
+
+
+def past_changes(source: MarketSource, con_id: int, since: datetime, until: datetime) -> list[datetime]:
+    """When quote or trade moved after `since`, up to `until`, ascending; the last of them where there are very many."""
+    moments: set[datetime] = set()
+    for kind in (TickKind.BID_ASK, TickKind.TRADES):
+        try:
+            rows = source.ticks(con_id, kind, end=until, now=until, number=_MOST_CHANGES, regular_hours=False)
+        except BrokerError:
+            continue
+        moments.update(row.time for row in rows if row.time > since)
+    return sorted(moments)
 
 
 def _last_tick(source: MarketSource, con_id: int, kind: TickKind, moment: datetime) -> PriceStep | None:

@@ -42,14 +42,15 @@ BARS: dict[str, BarSize] = {
 }
 DEFAULT_PERIOD = "1w"
 _PERIOD = re.compile(r"(\d{1,4})(min|h|d|w|m|y)")
-_DAYS = {"min": 1 / 1440, "h": 1 / 24, "d": 1.0, "w": 7.0, "m": 30.0, "y": 365.0}
+_DAY = 24 * 60
+_MINUTES = {"min": 1, "h": 60, "d": _DAY, "w": 7 * _DAY, "m": 30 * _DAY, "y": 365 * _DAY}
 
 
 @dataclass(frozen=True, slots=True)
 class Steps:
-    """Bars of periods up to `days` calendar days: from `finest` to `coarsest`, `usual` when none is named."""
+    """Bars of periods up to `minutes` of calendar time: from `finest` to `coarsest`; `usual` when none is named."""
 
-    days: float
+    minutes: int
     finest: BarSize
     coarsest: BarSize
     usual: BarSize
@@ -57,15 +58,15 @@ class Steps:
 
 #: IB's step size table.
 STEPS: tuple[Steps, ...] = (
-    Steps(30 / 1440, BarSize.M1, BarSize.M1, BarSize.M1),
-    Steps(1, BarSize.M1, BarSize.H8, BarSize.M1),
-    Steps(7, BarSize.M10, BarSize.W1, BarSize.M15),
-    Steps(31, BarSize.H1, BarSize.MONTH1, BarSize.H1),
-    Steps(92, BarSize.H2, BarSize.MONTH1, BarSize.D1),
-    Steps(183, BarSize.H4, BarSize.MONTH1, BarSize.D1),
-    Steps(366, BarSize.H8, BarSize.MONTH1, BarSize.D1),
-    Steps(3 * 366, BarSize.D1, BarSize.MONTH1, BarSize.D1),
-    Steps(15 * 366, BarSize.W1, BarSize.MONTH1, BarSize.W1),
+    Steps(30, BarSize.M1, BarSize.M1, BarSize.M1),
+    Steps(_DAY, BarSize.M1, BarSize.H8, BarSize.M1),
+    Steps(7 * _DAY, BarSize.M10, BarSize.W1, BarSize.M15),
+    Steps(31 * _DAY, BarSize.H1, BarSize.MONTH1, BarSize.H1),
+    Steps(92 * _DAY, BarSize.H2, BarSize.MONTH1, BarSize.D1),
+    Steps(183 * _DAY, BarSize.H4, BarSize.MONTH1, BarSize.D1),
+    Steps(366 * _DAY, BarSize.H8, BarSize.MONTH1, BarSize.D1),
+    Steps(3 * 366 * _DAY, BarSize.D1, BarSize.MONTH1, BarSize.D1),
+    Steps(15 * 366 * _DAY, BarSize.W1, BarSize.MONTH1, BarSize.W1),
 )
 
 
@@ -81,9 +82,9 @@ class Period:
         return f"{self.number}{self.unit}"
 
     @property
-    def days(self) -> float:
-        """Calendar days, roughly."""
-        return self.number * _DAYS[self.unit]
+    def minutes(self) -> int:
+        """Of calendar time, roughly."""
+        return self.number * _MINUTES[self.unit]
 
     @property
     def span(self) -> tuple[int, str]:
@@ -105,7 +106,7 @@ def read_period(text: str) -> Period:
 
 def bar_of(text: str, period: Period) -> BarSize:
     """The bars that are served when `text` is asked for."""
-    steps = next((row for row in STEPS if period.days <= row.days), STEPS[-1])
+    steps = next((row for row in STEPS if period.minutes <= row.minutes), STEPS[-1])
     size = BARS.get(text.strip())
     if size is None:
         return steps.usual

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from ...events import ExchangeEvent, Halted, Printed, QuoteChanged
+from ...past_view import past_changes
 from ...timers import Timer
 from .. import fields
 from ..conids import Conid, read_conid
@@ -43,6 +44,7 @@ class QuoteStream:
         self._codes = codes | frozenset(fields.ALWAYS)
         self._topic = f"smd+{conid.text}"
         self._server_id = self._lines.server_id(conid.number)
+        self._delayed = details.instrument.symbol in self._door.settings.not_subscribed
         self._told: dict[str, str] = {}
         self._told_at: datetime | None = None
         self._timers: deque[Timer] = deque()
@@ -62,6 +64,14 @@ class QuoteStream:
         self._lines.release(self._conid.number, self.end)
         for timer in self._timers:
             timer.cancel()
+
+    def start(self) -> None:
+        """The whole frame. A delayed stream goes on with what happened in the last 15 minutes."""
+        self.tell()
+        door = self._door
+        if self._delayed:
+            for moment in past_changes(door.source, self._conid.number, door.now - DELAY, door.now):
+                self._plan(moment + DELAY)
 
     def tell(self) -> None:
         """What differs from what was told before; nothing when nothing does."""
@@ -86,9 +96,8 @@ class QuoteStream:
         return head | changed
 
     def _on_event(self, event: ExchangeEvent) -> None:
-        delayed = self._details.instrument.symbol in self._door.settings.not_subscribed
         market = isinstance(event, QuoteChanged | Printed | Halted)
-        self._plan(event.time + DELAY if delayed and market else event.time)
+        self._plan(event.time + DELAY if self._delayed and market else event.time)
 
     def _plan(self, moment: datetime) -> None:
         """A frame at `moment`, or half a second after the one before it; a later one that is planned serves too."""
@@ -122,7 +131,7 @@ def subscribe(stream: Stream, words: Sequence[str], arguments: dict[str, Any]) -
     stream.drop(topic)
     quotes = QuoteStream(stream, conid, conid.details, codes)
     stream.keep(topic, quotes.close)
-    quotes.tell()
+    quotes.start()
 
 
 def unsubscribe(stream: Stream, words: Sequence[str], arguments: dict[str, Any]) -> None:
