@@ -38,7 +38,7 @@ from .ib_order_manager import IBOrderManager, Rounded, rounded
 from .ib_pacing import HistoricalPacer
 from .ib_risk_manager import IBRiskManager, shortable_shares
 from .ib_second_source import QuoteSource
-from .ib_transport import IbTransport, LinkEvent, LinkEventKind, LinkState
+from .ib_transport import IbTransport, LinkEvent, LinkEventKind, LinkScope, LinkState
 
 logger = logging.getLogger(__name__)
 
@@ -226,6 +226,8 @@ class IBAdapter(ManagedBroker):
         return await self.transport.market_time()
 
     def _on_link(self, event: LinkEvent) -> None:
+        if event.scope is LinkScope.DATA:
+            return
         if event.kind is LinkEventKind.LOST:
             self._book.forget()
         elif event.kind in (LinkEventKind.UP, LinkEventKind.RESTORED):

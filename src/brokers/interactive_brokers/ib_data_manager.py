@@ -22,7 +22,7 @@ from .ib_history import HistoryStore, Series
 from .ib_live_bars import LiveBars
 from .ib_second_source import QuoteSource, SecondOpinion
 from .ib_stream import MarketStream, StreamCounts, StreamHub
-from .ib_transport import IbTransport, LinkEvent, LinkEventKind, QuoteLine, ScheduledSession
+from .ib_transport import IbTransport, LinkEvent, LinkEventKind, LinkScope, QuoteLine, ScheduledSession
 
 logger = logging.getLogger(__name__)
 
@@ -332,20 +332,23 @@ class IBDataManager:
             self._transport.unsubscribe(handle)
 
     def _on_link(self, event: LinkEvent) -> None:
+        if event.scope is LinkScope.ORDERS:
+            return
+        source = event.source or self._transport.name
         if event.kind is LinkEventKind.RESTORED:
             # whoever waits goes on; the next one waits for the next time
             self._restored.set()
             self._restored.clear()
         if event.kind is LinkEventKind.LOST and self._gap is None:
-            self._gap = Gap(event.time, self._transport.name, event.text)
+            self._gap = Gap(event.time, source, event.text)
             self.hub.mark(self._gap)
         elif event.kind is LinkEventKind.FARM_DOWN and event.symbols:
-            self.hub.mark(Gap(event.time, self._transport.name, event.text, event.symbols))
+            self.hub.mark(Gap(event.time, source, event.text, event.symbols))
         elif event.kind is LinkEventKind.SUBSCRIPTIONS_RESTORED:
             if self._gap is None and not event.symbols:
-                self.hub.mark(Gap(event.time, self._transport.name, event.text))
+                self.hub.mark(Gap(event.time, source, event.text))
             self._gap = None
-            self.hub.mark(Resumed(event.time, self._transport.name, event.restored, event.failed, None, event.symbols))
+            self.hub.mark(Resumed(event.time, source, event.restored, event.failed, None, event.symbols))
 
     async def close(self) -> None:
         """End every stream, live bar and line."""

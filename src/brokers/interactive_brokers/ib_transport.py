@@ -36,9 +36,18 @@ class LinkEventKind(StrEnum):
     ALARM = "ALARM"  #: something a person must look at
 
 
+class LinkScope(StrEnum):
+    """What a link event is about, where two doors share the work."""
+
+    ALL = "ALL"
+    DATA = "DATA"
+    ORDERS = "ORDERS"
+
+
 @dataclass(frozen=True, slots=True)
 class LinkEvent:
-    """`lines` are the quote and bar lines touched; `restored` and `failed` count them when subscriptions come back."""
+    """`symbols` are the lines touched, () all of them; `restored` and `failed` count them when subscriptions come back.
+    `source` names the door that data comes from, "" the transport's own name."""
 
     kind: LinkEventKind
     time: datetime
@@ -49,6 +58,8 @@ class LinkEvent:
     restored: int = 0
     failed: int = 0
     data_lost: bool = False
+    scope: LinkScope = LinkScope.ALL
+    source: str = ""
 
 
 class QuoteLine(Protocol):

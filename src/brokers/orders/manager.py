@@ -20,7 +20,7 @@ from ..journal import DoorLease, Journal
 from ..order_port import OrderPort
 from .adoption import Adoption
 from .book import Record
-from .brackets import Protection
+from .brackets import AT_BROKER, Protection
 from .changing import CancelOutcome, Changes
 from .contracts import DetailsLookup, OrderSettings, RiskGate
 from .deadlines import Deadlines
@@ -106,6 +106,19 @@ class OrderManager:
     def lease(self) -> DoorLease:
         """The door that this process writes through, and its epoch."""
         return self._desk.lease
+
+    def door_of(self, key: str) -> str | None:
+        """The door that an order of this journal was sent through; None for a key that it does not have."""
+        record = self._book.records.get(key) or self._restorer.load(key)
+        return None if record is None or record.order.foreign else record.door
+
+    def seen_live(self, door: str) -> set[str]:
+        """Keys of orders sent through `door` that the broker showed at work and that have not ended as far as known."""
+        return {
+            key
+            for key, record in self._book.open.items()
+            if record.door == door and record.acknowledged and record.order.state in AT_BROKER
+        }
 
     def doubts(self) -> list[Doubt]:
         """Orders whose state, change or cancel is not known, and what is known of each."""

@@ -1,0 +1,160 @@
+"""What two doors tell of the same orders, made one story: who may speak of what, and what each sees of the other's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from ..domain.order import Fill
+from ..domain.reports import BrokerOrder, CommissionReport, OrderError, StatusReport
+from .ib_transport import IbTransport
+
+if TYPE_CHECKING:
+    from .ib_door_pair import DoorPair
+
+
+class Sight(Enum):
+    """Whether a door shows what was placed through the other."""
+
+    UNTESTED = "untested"
+    SEES = "sees"
+    BLIND = "blind"
+
+
+class Evidence:
+    """What is learnt, order by order, of one door's view of the other's.
+
+    `door_of` tells which door an order of this journal was sent through, None when the key is not this journal's.
+    `expected` are the keys of orders that were seen live at a door and have not ended: a complete answer that shows
+    none of them comes from a door that does not see them. `trusts_untested` is for one user name: both doors then show
+    one session's orders, unless the evidence says otherwise.
+    """
+
+    def __init__(self) -> None:
+        self.door_of: Callable[[str], str | None] = lambda key: None
+        self.expected: Callable[[str], set[str]] = lambda door: set()
+        self.trusts_untested = False
+        self.on_change: Callable[[str, str, Sight], None] = lambda viewer, other, sight: None
+        self._sights: dict[tuple[str, str], Sight] = {}
+
+    def sight(self, viewer: str, other: str) -> Sight:
+        return self._sights.get((viewer, other), Sight.UNTESTED)
+
+    def shows(self, viewer: str, other: str) -> bool:
+        sight = self.sight(viewer, other)
+        return sight is Sight.SEES or (sight is Sight.UNTESTED and self.trusts_untested)
+
+    def _learn(self, viewer: str, other: str, sight: Sight) -> None:
+        if self.sight(viewer, other) is not sight:
+            self._sights[viewer, other] = sight
+            self.on_change(viewer, other, sight)
+
+    def _shown(self, viewer: str, keys: Iterable[str | None]) -> set[str]:
+        """Other doors whose orders are among `keys`."""
+        doors = {self.door_of(key) for key in keys if key is not None}
+        return {door for door in doors if door not in (None, "", viewer)}
+
+    def one(self, viewer: str, key: str | None) -> None:
+        """A live message of `viewer` about the order `key`."""
+        for other in self._shown(viewer, (key,)):
+            self._learn(viewer, other, Sight.SEES)
+
+    def orders(self, viewer: str, told: Sequence[BrokerOrder], *, is_open: bool) -> None:
+        """A complete answer of `viewer`."""
+        keys = {order.key for order in told}
+        for other in self._shown(viewer, keys):
+            self._learn(viewer, other, Sight.SEES)
+        if not is_open:
+            return
+        for other in ("tws", "portal"):
+            missed = self.expected(other) if other != viewer else set()
+            if missed and not missed & keys and self.sight(viewer, other) is not Sight.SEES:
+                self._learn(viewer, other, Sight.BLIND)
+
+    def fills(self, viewer: str, told: Sequence[Fill]) -> None:
+        for other in self._shown(viewer, {fill.order_key for fill in told}):
+            self._learn(viewer, other, Sight.SEES)
+
+
+def merged_orders(
+    told: Sequence[BrokerOrder], witnessed: Sequence[BrokerOrder], witness: str, evidence: Evidence
+) -> Sequence[BrokerOrder]:
+    """The live door's orders, and of the other's only those of this journal that were sent through it and are not shown
+    already: a stranger's order would be told twice, under two names."""
+    known = {order.key for order in told if order.key is not None}
+    ours = [
+        order
+        for order in witnessed
+        if order.key is not None and order.key not in known and evidence.door_of(order.key) == witness
+    ]
+    return [*told, *ours]
+
+
+def merged_fills(told: Sequence[Fill], witnessed: Sequence[Fill], evidence: Evidence) -> Sequence[Fill]:
+    """Execution ids are the same at both doors, so that a fill told twice is booked once; strangers' stay out."""
+    known = {fill.exec_id for fill in told}
+    ours = [
+        fill
+        for fill in witnessed
+        if fill.exec_id not in known and fill.order_key is not None and evidence.door_of(fill.order_key) is not None
+    ]
+    return [*told, *ours]
+
+
+class OrderRelay:
+    """The listener of one door. The live door is heard in everything. The other one is heard about the orders that were
+    sent through it, since nobody else may know of their fills; its silence and its link say nothing to the manager."""
+
+    def __init__(self, pair: DoorPair, door: IbTransport) -> None:
+        self._pair = pair
+        self._door = door
+
+    @property
+    def _is_live(self) -> bool:
+        return self._pair.live is self._door
+
+    def _is_own(self, key: str | None) -> bool:
+        return key is not None and self._pair.evidence.door_of(key) == self._door.name
+
+    def on_broker_order(self, order: BrokerOrder) -> None:
+        self._pair.evidence.one(self._door.name, order.key)
+        listener = self._pair.listener
+        if listener is not None and (self._is_live or self._is_own(order.key)):
+            listener.on_broker_order(order)
+
+    def on_status(self, report: StatusReport) -> None:
+        listener = self._pair.listener
+        if listener is not None and self._is_live:
+            listener.on_status(report)
+
+    def on_execution(self, fill: Fill) -> None:
+        self._pair.evidence.one(self._door.name, fill.order_key)
+        listener = self._pair.listener
+        if listener is not None and (self._is_live or self._is_own(fill.order_key)):
+            listener.on_execution(fill)
+
+    def on_commission(self, report: CommissionReport) -> None:
+        listener = self._pair.listener
+        if listener is not None:
+            listener.on_commission(report)
+
+    def on_order_error(self, error: OrderError) -> None:
+        listener = self._pair.listener
+        if listener is not None and self._is_live:
+            listener.on_order_error(error)
+
+    def on_link_lost(self, reason: str) -> None:
+        listener = self._pair.listener
+        if listener is not None and self._is_live:
+            listener.on_link_lost(f"{self._door.name}: {reason}")
+
+    def on_link_restored(self, reason: str) -> None:
+        listener = self._pair.listener
+        if listener is None:
+            return
+        if self._is_live and not self._pair.handing_over:
+            listener.on_link_restored(f"{self._door.name}: {reason}")
+        elif self._pair.live.is_healthy:
+            # what the other door can tell again may be the evidence that an order in doubt waits for
+            listener.on_link_restored(f"{self._door.name} can be asked again: {reason}")
