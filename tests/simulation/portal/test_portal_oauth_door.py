@@ -123,6 +123,16 @@ async def test_a_clock_that_is_far_off_is_said_once_not_hammered(folder: Path) -
     assert headless.wire.calls == ["/oauth/live_session_token"]
 
 
+@pytest.mark.parametrize("host", ["localhost:15000", "api.ibkr.com"])
+async def test_a_door_is_known_by_its_names(folder: Path, host: str) -> None:
+    headless = Headless(folder, port=15000)
+    asked = headless.oauth.exchange()
+    request = PortalRequest(
+        "POST", "/oauth/live_session_token", headers={"host": host, "authorization": asked.headers["Authorization"]}
+    )
+    assert headless.rig.door.serve(request).status == 200
+
+
 async def test_two_users_have_sessions_of_their_own(folder: Path, tmp_path: Path) -> None:
     write_consumer(tmp_path, "second")
     headless = Headless(folder)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import heapq
 import hmac
 import logging
 import re
@@ -47,13 +48,15 @@ class _Denied(Exception):
 
 @dataclass(slots=True)
 class _Login:
-    """One consumer's state: its token (None before the first) and the (timestamp, nonce) pairs seen in the window."""
+    """One consumer's state: its token (None before the first) and the (timestamp, nonce) pairs seen in the window, in
+    a set to find them and in a heap to forget the oldest first."""
 
     consumer: Consumer
     key: bytes | None = field(default=None, repr=False)
     #: None before the first token
     expires: datetime | None = None
     seen: set[tuple[int, str]] = field(default_factory=set)
+    ages: list[tuple[int, str]] = field(default_factory=list)
 
 
 def _utc_now() -> datetime:
@@ -75,14 +78,12 @@ class OAuthVerifier:
         hosts: Sequence[str] = (),
         covers_query: bool = False,
         wall: Callable[[], datetime] = _utc_now,
-        exponent: Callable[[], int] = lambda: secrets.randbits(256) | 1,
         on_token: Callable[[str], None] = lambda user: None,
     ) -> None:
         self._logins = {consumer.consumer_key: _Login(consumer) for consumer in consumers}
         self._hosts = hosts
         self._covers_query = covers_query
         self.wall = wall
-        self._exponent = exponent
         self._on_token = on_token
         self._number = count(1)
         #: Requests that were refused, by reason.
@@ -162,8 +163,11 @@ class OAuthVerifier:
         return abs(self.wall().timestamp() - stamp) > WINDOW.total_seconds()
 
     def _take_nonce(self, fields: Mapping[str, str], login: _Login) -> None:
-        login.seen = {pair for pair in login.seen if not self._is_outside(pair[0])}
-        login.seen.add((int(fields["oauth_timestamp"]), fields["oauth_nonce"]))
+        while login.ages and self._is_outside(login.ages[0][0]):
+            login.seen.discard(heapq.heappop(login.ages))
+        pair = int(fields["oauth_timestamp"]), fields["oauth_nonce"]
+        login.seen.add(pair)
+        heapq.heappush(login.ages, pair)
 
     def _verify_rsa(self, request: PortalRequest, fields: Mapping[str, str], consumer: Consumer) -> None:
         signature = _signature(fields)
@@ -209,7 +213,7 @@ class OAuthVerifier:
             raise _Denied("invalid diffie_hellman_challenge") from None
         if not 1 < challenge < consumer.prime - 1:
             raise _Denied("invalid diffie_hellman_challenge")
-        exponent = self._exponent()
+        exponent = secrets.randbits(256) | 1
         shared = pow(challenge, exponent, consumer.prime)
         login.key = hmac.digest(_java_bytes(shared), consumer.secret, hashlib.sha1)
         login.expires = self.wall() + LIFETIME

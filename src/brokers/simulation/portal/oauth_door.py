@@ -21,7 +21,7 @@ class OAuthLogins:
     def __init__(self, door: PortalDoor) -> None:
         self._door = door
         settings = door.settings
-        names = dict.fromkeys((settings.host, "localhost", "127.0.0.1"))
+        names = dict.fromkeys((settings.host, "localhost", "127.0.0.1")) if settings.port else ()
         self.verifier = OAuthVerifier(
             [Consumer.read(Path(folder)) for folder in settings.oauth_consumers],
             hosts=[f"{name}:{settings.port}" for name in names],
