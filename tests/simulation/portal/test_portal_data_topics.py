@@ -204,6 +204,29 @@ def test_without_fields_the_quote_is_shown(rig: Rig) -> None:
     )
 
 
+def test_a_combination_is_quoted_by_its_legs(rig: Rig) -> None:
+    text = f"0;;;{AAPL_ID}/-2,{MSFT_ID}/1"
+    stream = rig.stream()
+    (frame,) = stream.say(f'smd+{text}+{{"fields":["31","84","86","88","82"]}}')
+    assert (frame["topic"], frame["conid"], frame["conidEx"]) == (f"smd+{text}", 0, text)
+    assert (frame["31"], frame["84"], frame["86"]) == ("-122.00", "-122.03", "-121.97")
+    apple, microsoft = rig.exchange.market(AAPL_ID), rig.exchange.market(MSFT_ID)
+    assert apple.ask_size is not None
+    assert microsoft.bid_size is not None
+    assert frame["88"] == f"{min(int(apple.ask_size) // 2, int(microsoft.bid_size)):,}"
+    assert frame["6509"] == "RpB"
+    assert rig.post("/iserver/marketdata/unsubscribe", {"conid": MSFT_ID}).status == 200
+    count = len(stream.frames)
+    rig.advance(120)
+    assert len(stream.frames) == count
+
+
+@pytest.mark.parametrize("legs", [f"{AAPL_ID}/1", f"{AAPL_ID}/1,{AAPL_ID}/-1", f"{AAPL_ID}/0,{MSFT_ID}/1", "a/1,b/2"])
+def test_a_combination_has_at_least_two_different_legs(rig: Rig, legs: str) -> None:
+    (frame,) = rig.stream().say(f"smd+0;;;{legs}+{{}}")
+    assert frame["error"] == f"Bad Request: invalid combination '0;;;{legs}'"
+
+
 # charts
 
 

@@ -8,50 +8,89 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from heapq import merge
 from typing import TYPE_CHECKING, Any
 
 from ...events import ExchangeEvent, Halted, Printed, QuoteChanged
 from ...past_view import past_changes
 from ...timers import Timer
 from .. import fields
-from ..conids import Conid, read_conid
+from ..combos import MARK, ComboSheet, instruments, read_legs
+from ..conids import read_conid
 from ..market_lines import CADENCE, MarketLines, make_sheet
 from ..market_watch import MarketWatch
 from ..request import PortalRefusal
 from ..routes import Topic
-from ..sheet import DELAY, Sheet
+from ..sheet import DELAY
 
 if TYPE_CHECKING:
     from ....domain.instrument import InstrumentDetails
+    from ..session import PortalSession
     from ..stream import Stream
 
 #: Shown when a client names no fields.
 DEFAULT_FIELDS = ("31", "84", "86")
 
 
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What one stream shows: an instrument, or a combination of `legs` (details and ratio)."""
+
+    text: str
+    number: int
+    legs: tuple[tuple[InstrumentDetails, int], ...]
+    is_combo: bool
+
+    @property
+    def con_ids(self) -> tuple[int, ...]:
+        return tuple(details.instrument.con_id or 0 for details, _ in self.legs)
+
+    def values(self, session: PortalSession, codes: frozenset[str], server_id: str) -> tuple[dict[str, str], int]:
+        """The fields' texts now, and `_updated`."""
+        sheets = [(make_sheet(session, details, server_id), ratio) for details, ratio in self.legs]
+        if self.is_combo:
+            combo = ComboSheet(sheets, server_id)
+            return combo.values(codes), combo.updated
+        return fields.values(sheets[0][0], codes, slow=True), sheets[0][0].updated
+
+
+def read_subject(session: PortalSession, text: str) -> Subject:
+    """Raises PortalRefusal: malformed, or no such contract."""
+    if MARK in text:
+        legs = read_legs(text)
+        return Subject(text, legs.number, tuple(instruments(legs, session.door.exchange.details)), True)
+    conid = read_conid(session, text)
+    if conid.details is None:
+        raise PortalRefusal(f"No contract found for conid {conid.text}")
+    return Subject(conid.text, conid.number, ((conid.details, 1),), False)
+
+
 class QuoteStream:
     """One smd subscription of one stream."""
 
-    def __init__(self, stream: Stream, conid: Conid, details: InstrumentDetails, codes: frozenset[str]) -> None:
+    def __init__(self, stream: Stream, subject: Subject, codes: frozenset[str]) -> None:
         session = stream.session
         self._stream = stream
         self._session = session
         self._door = session.door
         self._lines = session.brokerage(MarketLines)
-        self._conid = conid
-        self._details = details
+        self._subject = subject
         self._codes = codes | frozenset(fields.ALWAYS)
-        self._topic = f"smd+{conid.text}"
-        self._server_id = self._lines.server_id(conid.number)
-        self._delayed = details.instrument.symbol in self._door.settings.not_subscribed
+        self._topic = f"smd+{subject.text}"
+        self._server_id = self._lines.server_id(subject.con_ids[0])
+        absent = self._door.settings.not_subscribed
+        self._delayed = any(details.instrument.symbol in absent for details, _ in subject.legs)
         self._told: dict[str, str] = {}
         self._told_at: datetime | None = None
         self._timers: deque[Timer] = deque()
         self._closed = False
-        self._stop = self._door.state(MarketWatch).watch(conid.number, self._on_event)
+        watch = self._door.state(MarketWatch)
+        self._stops = [watch.watch(con_id, self._on_event) for con_id in subject.con_ids]
         self._expiry = self._door.after(self._door.settings.stream_seconds, self.end)
-        self._lines.hold(conid.number, self.end)
+        for con_id in subject.con_ids:
+            self._lines.hold(con_id, self.end)
 
     def end(self) -> None:
         """The stream stops, and its client is not told."""
@@ -59,9 +98,11 @@ class QuoteStream:
 
     def close(self) -> None:
         self._closed = True
-        self._stop()
         self._expiry.cancel()
-        self._lines.release(self._conid.number, self.end)
+        for stop in self._stops:
+            stop()
+        for con_id in self._subject.con_ids:
+            self._lines.release(con_id, self.end)
         for timer in self._timers:
             timer.cancel()
 
@@ -70,7 +111,9 @@ class QuoteStream:
         self.tell()
         door = self._door
         if self._delayed:
-            for moment in past_changes(door.source, self._conid.number, door.now - DELAY, door.now):
+            since = door.now - DELAY
+            changes = [past_changes(door.source, con_id, since, door.now) for con_id in self._subject.con_ids]
+            for moment in merge(*changes):
                 self._plan(moment + DELAY)
 
     def tell(self) -> None:
@@ -78,20 +121,19 @@ class QuoteStream:
         if self._closed:
             return
         self._told_at = self._door.now
-        sheet = make_sheet(self._session, self._details, self._server_id)
-        texts = fields.values(sheet, self._codes, slow=True)
+        texts, updated = self._subject.values(self._session, self._codes, self._server_id)
         changed = {code: text for code, text in texts.items() if self._told.get(code) != text}
         if changed:
             self._told |= changed
-            self._stream.send(self._frame(sheet, changed))
+            self._stream.send(self._frame(updated, changed))
 
-    def _frame(self, sheet: Sheet, changed: dict[str, str]) -> dict[str, Any]:
+    def _frame(self, updated: int, changed: dict[str, str]) -> dict[str, Any]:
         head: dict[str, Any] = {
             "topic": self._topic,
-            "conid": self._conid.number,
-            "conidEx": self._conid.text,
+            "conid": self._subject.number,
+            "conidEx": self._subject.text,
             "server_id": self._server_id,
-            "_updated": sheet.updated,
+            "_updated": updated,
         }
         return head | changed
 
@@ -118,18 +160,16 @@ class QuoteStream:
 def subscribe(stream: Stream, words: Sequence[str], arguments: dict[str, Any]) -> None:
     """Raises PortalRefusal: no such contract, no data of it, no line left."""
     session = stream.session
-    conid = read_conid(session, words[0] if words else "")
-    if conid.details is None:
-        raise PortalRefusal(f"No contract found for conid {conid.text}")
+    subject = read_subject(session, words[0] if words else "")
     lines = session.brokerage(MarketLines)
-    if lines.is_withheld(conid.details):
-        raise PortalRefusal(f"Market data of {conid.text} is not subscribed")
-    if not lines.has_room_for(conid.number):
+    if any(lines.is_withheld(details) for details, _ in subject.legs):
+        raise PortalRefusal(f"Market data of {subject.text} is not subscribed")
+    if not all(lines.has_room_for(con_id) for con_id in subject.con_ids):
         raise PortalRefusal("Max number of tickers has been reached")
     codes = frozenset(str(code) for code in arguments.get("fields") or DEFAULT_FIELDS)
-    topic = f"smd+{conid.text}"
+    topic = f"smd+{subject.text}"
     stream.drop(topic)
-    quotes = QuoteStream(stream, conid, conid.details, codes)
+    quotes = QuoteStream(stream, subject, codes)
     stream.keep(topic, quotes.close)
     quotes.start()
 
