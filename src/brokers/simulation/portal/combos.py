@@ -37,9 +37,8 @@ def read_legs(text: str) -> Legs:
     found = [_LEG.fullmatch(part.strip()) for part in rest.split(",")]
     rows = tuple((int(leg[1]), int(leg[2])) for leg in found if leg is not None)
     different = len({con_id for con_id, _ in rows})
-    if not (number.isascii() and number.isdigit()) or len(rows) != len(found) or not 2 <= different == len(rows) <= MOST_LEGS:
-        raise PortalRefusal(f"Bad Request: invalid combination {text!r}")
-    if any(ratio == 0 for _, ratio in rows):
+    plain = number.isascii() and number.isdigit() and len(rows) == len(found)
+    if not plain or not 2 <= different == len(rows) <= MOST_LEGS or any(ratio == 0 for _, ratio in rows):
         raise PortalRefusal(f"Bad Request: invalid combination {text!r}")
     return Legs(int(number), rows)
 
