@@ -12,12 +12,11 @@ from decimal import Decimal
 from typing import Any
 
 from ...domain.instrument import InstrumentDetails, SecType
-from ...domain.market_data import BarSize, BarSource
 from ...domain.sessions import Session as MarketSession
-from ...errors import BrokerError
 from ..events import ExchangeEvent, Halted, Printed, QuoteChanged
 from ..market_stats import historical_volatility, week_stats
 from ..models import MarketView
+from ..past_view import past_view
 from . import tick_types as t
 from .messages_out import encode
 from .session import Session
@@ -178,25 +177,16 @@ class MarketDataLine:
 
     def _show_past(self, moment: datetime) -> None:
         """A delayed line begins with what was true at `moment`; nothing where the source has no such past."""
-        types, source = self._types, self._session.door.source
-        found = {}
-        for kind in (BarSource.BID, BarSource.ASK, BarSource.TRADES):
-            try:
-                bars = source.history(
-                    self._con_id, BarSize.M1, kind, start=moment - timedelta(days=5), end=moment, now=moment
-                )
-            except BrokerError:
-                bars = []
-            found[kind] = bars[-1] if bars else None
-        trade = found[BarSource.TRADES]
-        for tick, bar in ((types.bid, found[BarSource.BID]), (types.ask, found[BarSource.ASK]), (types.last, trade)):
-            if bar is not None:
-                self._ticks.price(tick, bar.close)
-        view = self._session.door.exchange.market(self._con_id)
+        types, ticks = self._types, self._ticks
+        view = past_view(self._session.door.source, self._details, moment)
+        if view.bid is not None and view.ask is not None:
+            self._show_quote(view.bid, view.bid_size, view.ask, view.ask_size)
+        if view.last is not None:
+            ticks.price(types.last, view.last, view.last_size or 0, size_tick=types.last_size)
         if view.close is not None:
-            self._ticks.price(types.close, view.close)
-        if trade is not None:
-            self._ticks.string(types.timestamp, str(epoch(trade.time)))
+            ticks.price(types.close, view.close)
+        if view.last_time is not None:
+            ticks.string(types.timestamp, str(epoch(view.last_time)))
 
     # what moves
 
