@@ -43,8 +43,10 @@ class OrderPort(Protocol):
     so they are told as negative permIds: one order may have one name of each kind, and is forked (O16) by two of one.
     """
 
-    #: Names the door in journals and events: "tws", "portal", "paper".
-    name: str
+    @property
+    def name(self) -> str:
+        """Names the door in journals and events: "tws", "portal", "paper"."""
+        ...
 
     @property
     def client_id(self) -> int: ...

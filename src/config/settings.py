@@ -45,6 +45,14 @@ class Software(StrEnum):
     TWS = "tws"
 
 
+class FailoverMode(StrEnum):
+    """What the Client Portal does for a session over TWS."""
+
+    OFF = "off"
+    ONE_USER = "one_user"
+    TWO_USERS = "two_users"
+
+
 class Feature(StrEnum):
     """What can be switched on and off."""
 
@@ -104,6 +112,11 @@ class Settings(BaseSettings):
     #: Broker questions, by message id, that are answered with yes beside the built-in ones; never those that guard
     #: price, size or value.
     portal_confirm: Annotated[frozenset[str], NoDecode] = frozenset()
+    #: What takes over when TWS is lost: nothing, the portal with the same user name (its session is taken), or the
+    #: portal with a second user name (it stands by).
+    failover: FailoverMode = FailoverMode.OFF
+    #: Seconds that TWS may be lost before orders go through the portal; market data moves at once.
+    failover_after: Annotated[float, Field(ge=0, le=3600)] = 10.0
     #: What listens on the socket, which decides the standard port.
     software: Software = Software.GATEWAY
     #: 0 also sees orders placed by hand; 1 to 31 are ordinary.
@@ -166,7 +179,7 @@ class Settings(BaseSettings):
     def _networks(cls, value: Any) -> Any:
         return tuple(ip_network(part) if isinstance(part, str) else part for part in cls._split(value))
 
-    @field_validator("environment", "software", "profile", "commission_plan", "log_format", mode="before")
+    @field_validator("environment", "software", "failover", "profile", "commission_plan", "log_format", mode="before")
     @classmethod
     def _lower(cls, value: Any) -> Any:
         return value.strip().lower() if type(value) is str else value

@@ -18,26 +18,26 @@ from ..domain.account import AccountSummary, PnL, Position
 from ..domain.clock import Clock, MarketClock
 from ..domain.instrument import Instrument, InstrumentDetails
 from ..domain.market_data import Bar, BarSize, BarSource, BarUpdate, MarketEvent, Quote, StreamKind
-from ..domain.order import NewOrder, Order, Side
+from ..domain.order import Bracket, NewOrder, Order, OrderChange, Side
 from ..domain.reports import WireOrder
 from ..domain.sessions import Session
-from ..errors import BrokerError, ConfigurationError, NoData, NotConnected
+from ..errors import BrokerError, ConfigurationError, DoorFenced, NoData, NotConnected
 from ..journal import ClientLease, Journal
 from ..managed_broker import BrokerGate, BrokerRiskView, ManagedBroker, StopSettings
 from ..orders import OrderManager, OrderSettings
 from ..orders.latency import distribution
 from ..risk import RiskPolicy
-from .config.ib_config import TwsSettings
 from .ib_account import PositionBook
-from .ib_async_client import IbAsyncClient
 from .ib_contracts import ContractBook, as_instrument
 from .ib_data_manager import DataPolicy, IBDataManager
+from .ib_failover import Failover, FailoverStatus
 from .ib_feed_watch import FeedWatch
 from .ib_history import HistoryStore
 from .ib_order_manager import IBOrderManager, Rounded, rounded
 from .ib_pacing import HistoricalPacer
 from .ib_risk_manager import IBRiskManager, shortable_shares
 from .ib_second_source import QuoteSource
+from .ib_sessions import TWS, make_session
 from .ib_transport import IbTransport, LinkEvent, LinkEventKind, LinkScope, LinkState
 
 logger = logging.getLogger(__name__)
@@ -75,8 +75,10 @@ class IBAdapter(ManagedBroker):
         margin_what_if: bool = True,
         professional: bool = False,
         keep_history: bool = True,
+        failover: Failover | None = None,
     ) -> None:
         self.transport = transport
+        self.failover = failover
         self._account = account
         self._professional = professional
         self._margin_what_if = margin_what_if
@@ -100,6 +102,16 @@ class IBAdapter(ManagedBroker):
         self.risk: IBRiskManager = IBRiskManager(policy, BrokerRiskView(self))
         transport.add_position_listener(self._book.on_position)
         transport.add_link_listener(self._on_link)
+        if failover is not None:
+            self._join(failover)
+
+    def _join(self, failover: Failover) -> None:
+        """What a change of doors needs to know of the orders, and has to tell them."""
+        manager, evidence = self.manager, failover.pair.evidence
+        failover.on_lease = manager.change_door
+        failover.in_doubt = lambda: [f"order {doubt.order.key}: {doubt.evidence}" for doubt in manager.doubts()]
+        evidence.door_of = manager.door_of
+        evidence.expected = manager.seen_live
 
     @classmethod
     def from_settings(
@@ -110,32 +122,25 @@ class IBAdapter(ManagedBroker):
         clock: MarketClock | None = None,
         second_source: QuoteSource | None = None,
         orders: OrderSettings | None = None,
+        door: str = TWS,
     ) -> IBAdapter:
         """The adapter that the settings describe (None: the environment's); nothing is opened but the journal's file.
 
-        The client id is leased from the journal: the configured one, or the next that no living process of this
-        journal holds, so that a second command beside a running one neither takes over its orders nor is refused.
-        Going live and the account's kind are checked by `Settings.check_account` as soon as the session tells its
-        accounts, before any question or order. Raises ConfigurationError or JournalError.
+        `door` is "tws", with the portal behind it where the settings ask for failover, or "portal" alone. The client id
+        is leased from the journal (`ib_sessions.make_session`). Going live and the account's kind are checked by
+        `Settings.check_account` as soon as the session tells its accounts, before any question or order. Raises
+        ConfigurationError or JournalError.
         """
         settings = settings or load_settings()
         market_clock = clock or MarketClock()
-
-        def check_accounts(accounts: tuple[str, ...]) -> None:
-            chosen = (settings.account,) if settings.account in accounts and settings.account else accounts
-            for account in chosen:
-                settings.check_account(account)
-
         folder = settings.state_folder
         owned = journal is None
         if journal is None:
             folder.mkdir(parents=True, exist_ok=True)
             journal = Journal(folder / JOURNAL_FILE, synchronous=settings.journal_synchronous, now=market_clock.now)
-        lease = journal.lease_client_id(settings.client_id)
-        tws = replace(TwsSettings.from_settings(settings), client_id=lease.client_id)
-        client = IbAsyncClient(tws, clock=market_clock, check_accounts=check_accounts)
+        session = make_session(settings, journal, market_clock, door)
         adapter = cls(
-            client,
+            session.transport,
             journal=journal,
             policy=RiskPolicy.from_settings(settings.policy_values),
             clock=market_clock,
@@ -147,9 +152,10 @@ class IBAdapter(ManagedBroker):
             margin_what_if=settings.enabled(Feature.MARGIN_WHAT_IF),
             professional=settings.professional,
             keep_history=settings.enabled(Feature.HISTORY_CACHE),
+            failover=session.failover,
         )
         adapter._closes_journal = owned
-        adapter._lease = lease
+        adapter._lease = session.lease
         return adapter
 
     def _make_manager(self, settings: OrderSettings) -> OrderManager:
@@ -162,7 +168,7 @@ class IBAdapter(ManagedBroker):
     async def connect(self) -> None:
         if self._trading:
             return
-        await self.transport.connect()
+        await (self.failover or self.transport).connect()
         try:
             if self._account is not None and self._account not in self.transport.accounts():
                 raise ConfigurationError(
@@ -174,7 +180,7 @@ class IBAdapter(ManagedBroker):
             await self._start_trading()
             self.feed_watch.start()
         except BaseException:
-            await self.transport.disconnect()
+            await (self.failover or self.transport).disconnect()
             raise
 
     async def _learn_positions(self) -> None:
@@ -195,7 +201,7 @@ class IBAdapter(ManagedBroker):
         await self._stop_trading()
         await self.data.close()
         self.contracts.save()
-        await self.transport.disconnect()
+        await (self.failover or self.transport).disconnect()
         if self._lease is not None:
             self._lease.release()
         if self._closes_journal:
@@ -206,12 +212,14 @@ class IBAdapter(ManagedBroker):
         rows: list[tuple[str, bool, str]] = [("link", state is LinkState.READY, str(state))]
         rows += [(f"start-up: {row.name}", row.known, row.why) for row in self.transport.sections]
         rows += [(f"farm {name}", False, text) for name, text in self.transport.farms_down.items()]
+        if self.failover is not None:
+            rows += _door_rows(self.failover.status())
         halted = self.manager.halted
         rows.append(("kill switch", halted is None, halted or "off"))
         offset = self.transport.clock_offset()
         if offset is not None:
             rows.append(("clock", abs(offset) <= CLOCK_ALARM, f"{offset.total_seconds():+.1f} s from this machine"))
-        blocking = [row for row in rows if not row[1] and not row[0].startswith(("farm", "clock"))]
+        blocking = [row for row in rows if not row[1] and not row[0].startswith(("farm", "clock", "door"))]
         connected = state in (LinkState.READY, LinkState.SYNCING, LinkState.BROKER_DOWN)
         reason = "; ".join(f"{name}: {text}" for name, _, text in blocking)
         return Health(connected, self._trading and self.transport.is_healthy and not blocking, reason, tuple(rows))
@@ -294,6 +302,25 @@ class IBAdapter(ManagedBroker):
         return trading_day.close if trading_day is not None else None
 
     # Orders
+
+    async def place(self, order: NewOrder | Bracket) -> Order:
+        try:
+            return await super().place(order)
+        except DoorFenced:
+            self._follow()
+            raise
+
+    async def modify(self, key: str, change: OrderChange) -> Order:
+        try:
+            return await super().modify(key, change)
+        except DoorFenced:
+            self._follow()
+            raise
+
+    def _follow(self) -> None:
+        """Another process gave the pen to the other door: the next order goes there too."""
+        if self.failover is not None:
+            self.failover.follow()
 
     async def rounded(self, order: NewOrder) -> Rounded:
         """`order` on the tick and size grids of its contract, with a report of what that changed."""
@@ -409,6 +436,17 @@ def _completed(summary: AccountSummary, told: AccountSummary | None) -> AccountS
         return summary
     missing = [row.name for row in fields(summary) if getattr(summary, row.name) is None]
     return replace(summary, **{name: getattr(told, name) for name in missing})
+
+
+def _door_rows(status: FailoverStatus) -> list[tuple[str, bool, str]]:
+    rows = []
+    for door in status.doors:
+        duties = [word for word, has in (("orders", door.has_pen), ("data", door.has_data)) if has]
+        seen = door.notes[0].meaning if door.notes else ""
+        rows.append(
+            (f"door {door.name}", door.state is LinkState.READY, f"{door.state}; {' and '.join(duties)}; {seen}")
+        )
+    return rows
 
 
 def _by_number(instrument: Instrument) -> Instrument:

@@ -1,0 +1,73 @@
+"""Makes the door, or both doors and what decides between them, that settings describe. Nothing is opened here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from ...config.settings import FailoverMode, Settings
+from ..domain.clock import MarketClock
+from ..errors import ConfigurationError
+from ..journal import ClientLease, Journal
+from .config.ib_config import PortalSettings, TwsSettings
+from .ib_async_client import IbAsyncClient
+from .ib_door_pair import DoorPair
+from .ib_failover import Failover, FailoverPolicy, Users
+from .ib_transport import IbTransport
+
+TWS, PORTAL = "tws", "portal"
+CheckAccounts = Callable[[tuple[str, ...]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class DoorSession:
+    """`failover` None where there is one door. `lease` holds the client id until it is released."""
+
+    transport: IbTransport
+    failover: Failover | None
+    lease: ClientLease
+
+
+def account_check(settings: Settings) -> CheckAccounts:
+    """Refuses accounts that are not of the settings' environment, before any question or order."""
+
+    def check(accounts: tuple[str, ...]) -> None:
+        chosen = (settings.account,) if settings.account in accounts and settings.account else accounts
+        for account in chosen:
+            settings.check_account(account)
+
+    return check
+
+
+def make_session(settings: Settings, journal: Journal, clock: MarketClock, door: str = TWS) -> DoorSession:
+    """`door` "tws", with the portal as its failover where the settings say so, or "portal" alone.
+
+    The client id is leased from the journal: the configured one, or the next that no living process of this journal
+    holds, so that a second command beside a running one neither takes over its orders nor is refused.
+    Raises ConfigurationError, JournalLocked.
+    """
+    if door not in (TWS, PORTAL):
+        raise ConfigurationError(f"door {door!r}", "there is no such door", f"{TWS} or {PORTAL}")
+    lease = journal.lease_client_id(settings.client_id)
+    check = account_check(settings)
+    if door == PORTAL:
+        return DoorSession(_portal(settings, clock, check, lease), None, lease)
+    tws = IbAsyncClient(
+        replace(TwsSettings.from_settings(settings), client_id=lease.client_id), clock=clock, check_accounts=check
+    )
+    if settings.failover is FailoverMode.OFF:
+        return DoorSession(tws, None, lease)
+    # each door sets the clock by what it is told; the one that tells last is right as well
+    pair = DoorPair(tws, _portal(settings, clock, check, lease), clock)
+    users = Users.ONE if settings.failover is FailoverMode.ONE_USER else Users.TWO
+    # who chose the mode of one user wants its session taken, portal_compete or not
+    policy = FailoverPolicy(users, take_over_after=settings.failover_after)
+    return DoorSession(pair, Failover(pair, journal, policy, clock), lease)
+
+
+def _portal(settings: Settings, clock: MarketClock, check: CheckAccounts, lease: ClientLease) -> IbTransport:
+    # whoever trades through TWS alone need not load an HTTP library
+    from .ib_portal_client import IbPortalClient
+
+    own = replace(PortalSettings.from_settings(settings), client_id=lease.client_id)
+    return IbPortalClient(own, clock=clock, check_accounts=check)
