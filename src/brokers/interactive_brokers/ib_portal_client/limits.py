@@ -128,8 +128,11 @@ class Lanes:
         self.waits: list[float] = []
         self.answers: Counter[int] = Counter()
 
-    async def call(self, call: HttpCall, priority: Priority = Priority.DATA) -> HttpReply:
-        """Raises PacingViolation in the penalty box (nothing left), NotSent, Ambiguous."""
+    async def call(
+        self, call: HttpCall, priority: Priority = Priority.DATA, on_leave: Callable[[], None] = lambda: None
+    ) -> HttpReply:
+        """`on_leave` is called as it leaves. Raises PacingViolation in the penalty box (nothing left), NotSent,
+        Ambiguous."""
         loop = asyncio.get_running_loop()
         self._refuse_in_the_box(call, priority, loop.time())
         waiting = _Waiting(
@@ -142,6 +145,7 @@ class Lanes:
         except asyncio.CancelledError:
             self._withdraw(waiting)
             raise
+        on_leave()
         try:
             reply = await self._wire.exchange(call)
         finally:

@@ -30,7 +30,7 @@ from .answers import Trouble, expect_object, failure, judge, told
 from .handshake import ACCOUNTS, STATUS, Handshake, is_usable, shortcoming
 from .limits import Lanes, Priority
 from .stream import Stream
-from .wire import Ambiguous, HttpCall, HttpReply, NotSent, PortalWire
+from .wire import Ambiguous, HttpCall, HttpReply, NotSent
 from .words import to_moment
 
 logger = logging.getLogger(__name__)
@@ -80,7 +80,6 @@ class Session:
 
     def __init__(
         self,
-        wire: PortalWire,
         lanes: Lanes,
         stream: Stream,
         settings: PortalSettings,
@@ -88,7 +87,6 @@ class Session:
         owner: SessionOwner,
         random_number: Callable[[], float] = random.random,
     ) -> None:
-        self._wire = wire
         self.lanes = lanes
         self.stream = stream
         self.settings = settings

@@ -1,0 +1,400 @@
+"""What the portal tells about orders and executions: live orders, trades, and the streams `sor` and `str`.
+
+Live orders and trades answer nothing until they are warm (P 2.5), and an answer that lacks orders known to work is not
+believed at once (fault P08): unknown is not empty. No filter is ever sent: one would poison later answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from ...domain.order import Fill, exec_base_id
+from ...domain.reports import BrokerOrder, StatusReport
+from ...errors import BrokerError, InvalidData, InvalidInstrument, ProtocolViolation
+from ...order_port import OrderListener
+from ..config.ib_config import PortalSettings
+from .answers import expect_list, expect_object
+from .contracts import Contracts
+from .order_rows import (
+    is_whole,
+    row_number,
+    row_status,
+    to_broker_order,
+    to_commission,
+    to_fill,
+    to_perm_id,
+    to_row_number,
+    with_intent,
+)
+from .own_orders import OwnOrders
+from .session import Session
+from .wire import HttpCall
+from .words import TERMINAL, to_number
+
+logger = logging.getLogger(__name__)
+
+LIVE_ORDERS = "/iserver/account/orders"
+TRADES = "/iserver/account/trades"
+#: Trades go back a week at most.
+DAYS = "7"
+#: Rows and executions remembered; the oldest go first.
+MEMORY = 20_000
+#: Readings for commissions that an execution still lacks.
+COMMISSION_READINGS = 5
+#: Seconds for which completed orders are those of the reading that told the open ones.
+ONE_READING = 5.0
+
+
+class OrderFeed:
+    """`client_id` is told for our own orders. `on_traded` is called after executions."""
+
+    def __init__(
+        self, session: Session, contracts: Contracts, own: OwnOrders, settings: PortalSettings, client_id: int
+    ) -> None:
+        self._session = session
+        self._contracts = contracts
+        self._own = own
+        self._settings = settings
+        self._client_id = client_id
+        self._listener: OrderListener | None = None
+        self.on_traded: Callable[[], None] = lambda: None
+        self._rows: OrderedDict[int, dict[str, Any]] = OrderedDict()
+        self._fills: OrderedDict[str, Fill] = OrderedDict()
+        self._commissions: OrderedDict[str, None] = OrderedDict()
+        self._undecided: dict[str, dict[str, Any]] = {}
+        self._orders_warm = self._trades_warm = False
+        #: The last whole reading of orders and the loop time of its answer.
+        self._reading: tuple[float, list[dict[str, Any]]] | None = None
+        self._orders_lock, self._trades_lock = asyncio.Lock(), asyncio.Lock()
+        self._awaited: dict[int, asyncio.TimerHandle] = {}
+        self._following: asyncio.Task[None] | None = None
+        self._polling: asyncio.Task[None] | None = None
+        #: Rows that could not be told in neutral words, by kind.
+        self.untold: Counter[str] = Counter()
+        stream = session.stream
+        stream.handle("sor", self._on_sor)
+        stream.handle("str", self._on_str)
+        stream.subscribe("sor", "sor+{}")
+        stream.subscribe("str", 'str+{"realtimeUpdatesOnly":false,"days":1}')
+
+    def set_listener(self, listener: OrderListener) -> None:
+        self._listener = listener
+
+    @property
+    def listener(self) -> OrderListener | None:
+        return self._listener
+
+    def forget_caches(self) -> None:
+        """A new brokerage session: its caches are cold."""
+        self._orders_warm = self._trades_warm = False
+        self._reading = None
+
+    # Asking
+
+    async def warm_up(self) -> None:
+        """The first calls, whose answers say nothing (start-up section)."""
+        await asyncio.gather(self._warm_orders(), self._warm_trades())
+
+    async def _warm_orders(self) -> None:
+        async with self._orders_lock:
+            if not self._orders_warm:
+                await self._force()
+
+    async def _force(self) -> None:
+        """Subscribes the list anew, without a filter; its answer is not believed."""
+        await self._session.ask(HttpCall("GET", LIVE_ORDERS, {"force": "true"}, what="live orders (warm-up)"))
+        self._orders_warm = True
+
+    async def _warm_trades(self) -> None:
+        async with self._trades_lock:
+            if not self._trades_warm:
+                await self._ask_trades()
+
+    async def read_orders(self) -> list[dict[str, Any]]:
+        """Every row that the portal shows now. Raises what asking raises, and ProtocolViolation."""
+        async with self._orders_lock:
+            if not self._orders_warm:
+                await self._force()
+            rows = await self._ask_orders()
+            if self._lacks_known(rows):
+                logger.warning("live orders lack orders known to work; they are warmed up again")
+                await self._force()
+                rows = await self._ask_orders()
+        await self._contracts.learn(rows)
+        self._reading = (asyncio.get_running_loop().time(), rows)
+        shown = set()
+        for row in rows:
+            number = row_number(row)
+            if number is not None:
+                shown.add(number)
+                self._keep(number, row)
+        for number in [one for one, row in self._rows.items() if one not in shown and row_status(row) not in TERMINAL]:
+            # what a fresh reading no longer shows is not known to work any more
+            del self._rows[number]
+        return rows
+
+    async def _ask_orders(self) -> list[dict[str, Any]]:
+        call = HttpCall("GET", LIVE_ORDERS, what="live orders")
+        body = expect_object(call, await self._session.ask(call))
+        if not isinstance(body.get("orders"), list):
+            raise ProtocolViolation(str(call), "the answer holds no list of orders", "ask again")
+        return expect_list(call, body["orders"])
+
+    def _lacks_known(self, rows: Sequence[Mapping[str, Any]]) -> bool:
+        """Whether an order that is known to work is not in the answer (fault P08)."""
+        shown = {row_number(row) for row in rows}
+        return any(number not in shown and row_status(row) not in TERMINAL for number, row in self._rows.items())
+
+    async def read_trades(self) -> list[Fill]:
+        """Every execution of a week. Raises as `read_orders`."""
+        async with self._trades_lock:
+            if not self._trades_warm:
+                await self._ask_trades()
+            rows = await self._ask_trades()
+        await self._contracts.learn(rows)
+        fills = [self._told_fill(row) for row in rows]
+        return [fill for fill in fills if fill is not None]
+
+    async def _ask_trades(self) -> list[dict[str, Any]]:
+        call = HttpCall("GET", TRADES, {"days": DAYS}, what="trades")
+        rows = expect_list(call, await self._session.ask(call))
+        self._trades_warm = True
+        return rows
+
+    async def open_orders(self) -> list[BrokerOrder]:
+        rows = await self.read_orders()
+        return [order for row in rows if row_status(row) not in TERMINAL and (order := self._told(row)) is not None]
+
+    async def completed_orders(self) -> list[BrokerOrder]:
+        """Those of the reading that `open_orders` made a moment ago, so that one request serves both."""
+        reading, now = self._reading, asyncio.get_running_loop().time()
+        rows = reading[1] if reading is not None and now - reading[0] <= ONE_READING else await self.read_orders()
+        return [order for row in rows if row_status(row) in TERMINAL and (order := self._told(row)) is not None]
+
+    # Telling
+
+    def row(self, number: int) -> Mapping[str, Any]:
+        """What is known of an order; empty when nothing is."""
+        return self._rows.get(number, {})
+
+    def number_of(self, key: str) -> int | None:
+        """The portal's number of the order with this reference."""
+        return next((number for number, row in self._rows.items() if row.get("order_ref") == key), None)
+
+    def working_rows(self) -> list[tuple[int, Mapping[str, Any]]]:
+        return [(number, row) for number, row in self._rows.items() if row_status(row) not in TERMINAL]
+
+    def _keep(self, number: int, row: Mapping[str, Any]) -> dict[str, Any]:
+        merged = {**self._rows.pop(number, {}), **row}
+        self._rows[number] = merged
+        while len(self._rows) > MEMORY:
+            self._rows.popitem(last=False)
+        return merged
+
+    def _told(self, row: Mapping[str, Any]) -> BrokerOrder | None:
+        """A whole row in neutral words, under our own names when it is ours."""
+        try:
+            told = to_broker_order(row, self._contracts.of_row(row))
+        except (InvalidData, InvalidInstrument) as error:
+            self.untold["order"] += 1
+            logger.error("an order of the portal cannot be told: %s", error)
+            return None
+        own = self._own.of(told)
+        if own is None:
+            return told
+        return with_intent(told, own.order_id, self._client_id, own.intent, row)
+
+    def _told_fill(self, row: Mapping[str, Any]) -> Fill | None:
+        """An execution in neutral words; None when it cannot be read, or when its order is not known yet."""
+        try:
+            fill = to_fill(row, self._contracts.of_row(row))
+        except (InvalidData, InvalidInstrument) as error:
+            self.untold["execution"] += 1
+            logger.error("an execution of the portal cannot be told: %s", error)
+            return None
+        own = self._own.of_execution(
+            to_row_number(fill.perm_id), fill.order_key, fill.account, fill.instrument.con_id or 0, fill.side.value
+        )
+        if own is not None:
+            perm_id = fill.perm_id if own.portal_id is None else to_perm_id(own.portal_id)
+            fill = replace(fill, order_key=own.key, order_id=own.order_id, perm_id=perm_id, client_id=self._client_id)
+        base = exec_base_id(fill.exec_id)
+        if own is not None and base not in self._fills:
+            own.booked += fill.quantity
+        self._fills[base] = fill
+        while len(self._fills) > MEMORY:
+            self._fills.popitem(last=False)
+        return fill
+
+    def _on_sor(self, frame: dict[str, Any]) -> None:
+        for row in _rows_of(frame):
+            number = row_number(row)
+            if number is not None:
+                self._take_row(number, row)
+
+    def _take_row(self, number: int, row: Mapping[str, Any]) -> None:
+        timer = self._awaited.pop(number, None)
+        if timer is not None:
+            timer.cancel()
+        merged = self._keep(number, row)
+        if not is_whole(merged) or not self._contracts.knows(merged):
+            self.follow_up()
+            self._tell_status(number, merged)
+            return
+        told = self._told(merged)
+        if told is not None and self._listener is not None:
+            self._listener.on_broker_order(told)
+        self._retry_undecided()
+
+    def _tell_status(self, number: int, row: Mapping[str, Any]) -> None:
+        """The part of an order's row that a status is."""
+        own, status = self._own.by_portal_id.get(number), row_status(row)
+        if own is None or status is None or self._listener is None:
+            return
+        filled = to_number(row.get("filledQuantity")) or own.booked
+        left = to_number(row.get("remainingQuantity"))
+        remaining = own.intent.quantity - filled if left is None else left
+        price = to_number(row.get("avgPrice"))
+        self._listener.on_status(
+            StatusReport(own.order_id, self._client_id, to_perm_id(number), status, filled, remaining, price)
+        )
+
+    def _on_str(self, frame: dict[str, Any]) -> None:
+        self.take_executions(_rows_of(frame))
+
+    def take_executions(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Executions as they arrive, by whatever way; the manager books each once, by its id."""
+        news = False
+        for row in rows:
+            base = exec_base_id(str(row.get("execution_id") or ""))
+            known = self._fills.get(base)
+            fill = self._told_fill(row)
+            if fill is None:
+                continue
+            if known is None or known.exec_id != fill.exec_id:
+                news = True
+                if fill.client_id != self._client_id and fill.order_key is None and fill.perm_id is None:
+                    self._undecided[base] = dict(row)
+                    continue
+                if self._listener is not None:
+                    self._listener.on_execution(fill)
+            self._tell_commission(fill)
+        if news:
+            self.on_traded()
+            self.follow_up()
+
+    def _tell_commission(self, fill: Fill) -> None:
+        report = to_commission(fill)
+        if report is None or fill.exec_id in self._commissions:
+            return
+        self._commissions[fill.exec_id] = None
+        while len(self._commissions) > MEMORY:
+            self._commissions.popitem(last=False)
+        if self._listener is not None:
+            self._listener.on_commission(report)
+
+    def _retry_undecided(self) -> None:
+        """Executions without reference and number, once an order has become known that may claim them."""
+        if not self._undecided:
+            return
+        waiting, self._undecided = self._undecided, {}
+        for base in waiting:
+            self._fills.pop(base, None)
+        self.take_executions(waiting.values())
+
+    # Following up
+
+    def expect(self, number: int) -> None:
+        """The stream owes a frame of this order; the orders are read when it does not come in time."""
+        timer = self._awaited.pop(number, None)
+        if timer is not None:
+            timer.cancel()
+        loop = asyncio.get_running_loop()
+        self._awaited[number] = loop.call_later(self._settings.echo_after, self._not_echoed, number)
+
+    def _not_echoed(self, number: int) -> None:
+        self._awaited.pop(number, None)
+        if self._session.is_connected:
+            self._session.spawn(self.read_and_tell(), "orders without an echo")
+
+    def follow_up(self) -> None:
+        """Read what the streams do not tell: commissions, whole rows, contracts."""
+        if (self._following is None or self._following.done()) and self._session.is_connected:
+            self._following = self._session.spawn(self._follow_up(), "follow-up of the streams")
+
+    async def _follow_up(self) -> None:
+        for _ in range(COMMISSION_READINGS):
+            if any(not self._contracts.knows(row) or not is_whole(row) for row in self._rows.values()):
+                await self.read_and_tell(trades=False)
+            if not self._lacks_commission():
+                return
+            await self.read_and_tell(orders=False)
+
+    def _lacks_commission(self) -> bool:
+        return any(fill.commission is None for fill in self._fills.values())
+
+    async def read_and_tell(self, *, orders: bool = True, trades: bool = True) -> None:
+        """Read, and tell the listener what the streams would have told. A failure is logged: it is read again later."""
+        try:
+            if orders:
+                for row in await self.read_orders():
+                    number = row_number(row)
+                    if number is not None:
+                        self._take_row(number, row)
+            if trades:
+                before = dict(self._fills)
+                for fill in await self.read_trades():
+                    known = before.get(exec_base_id(fill.exec_id))
+                    if (known is None or known.exec_id != fill.exec_id) and self._listener is not None:
+                        self._listener.on_execution(fill)
+                    self._tell_commission(fill)
+        except BrokerError as error:
+            logger.info("reading orders and trades: %s", error)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing is being followed up."""
+        return (self._following is None or self._following.done()) and not self._awaited
+
+    async def settled(self) -> None:
+        """Until what the streams told has been followed up."""
+        while self._following is not None and not self._following.done():
+            await asyncio.wait({self._following})
+
+    # Without a stream
+
+    def poll(self, wanted: bool) -> None:
+        """Read orders and trades again and again while the stream is down."""
+        if wanted and (self._polling is None or self._polling.done()):
+            self._polling = self._session.spawn(self._poll(), "polling of orders")
+        elif not wanted and self._polling is not None:
+            self._polling.cancel()
+            self._polling = None
+
+    async def _poll(self) -> None:
+        while True:
+            await self.read_and_tell()
+            await asyncio.sleep(self._settings.poll_every)
+
+    def stop(self) -> None:
+        for timer in self._awaited.values():
+            timer.cancel()
+        self._awaited.clear()
+        self.poll(False)
+
+
+def _rows_of(frame: Mapping[str, Any]) -> list[dict[str, Any]]:
+    args = frame.get("args")
+    rows = args if isinstance(args, list) else [args]
+    return [row for row in rows if isinstance(row, dict)]
+
+
+def fills_since(fills: Iterable[Fill], moment: datetime | None) -> list[Fill]:
+    """Those at or after `moment`; all of them for None."""
+    return [fill for fill in fills if moment is None or fill.time >= moment.astimezone(UTC)]
