@@ -198,6 +198,36 @@ async def test_client_zero_cancels_a_portal_order_and_another_client_cannot() ->
         await eventually(lambda: not gateway.exchange.open_orders())
 
 
+async def test_client_zero_changes_a_portal_order_and_makes_no_second_one() -> None:
+    async with doors(client_id=0) as (gateway, portal, ib):
+        await send(portal, ticket(cOID="key-1"))
+        (trade,) = await open_trades(ib)
+        trade.order.lmtPrice = 261
+        ib.placeOrder(AAPL, trade.order)
+        await eventually(lambda: gateway.exchange.open_orders()[0].ticket.limit_price == 261)
+        (view,) = gateway.exchange.open_orders()
+        assert view.ticket.order_ref == "key-1"
+        assert (await orders_of(portal))[0]["price"] == "261.00"
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (ticket("STP", "SELL", price=250), ("STP", 0.0, 250.0)),
+        (ticket("STOP_LIMIT", "SELL", price=249, auxPrice=250), ("STP LMT", 249.0, 250.0)),
+        (ticket("LIMIT", price=260), ("LMT", 260.0, 0.0)),
+        (ticket("TRAIL", "SELL", trailingAmt=2, trailingType="amt"), ("TRAIL", 0.0, 2.0)),
+    ],
+)
+async def test_tws_tells_a_portal_order_in_its_own_words(body: dict[str, Any], words: tuple[str, float, float]) -> None:
+    async with doors() as (_, portal, ib):
+        await send(portal, body)
+        (trade,) = await open_trades(ib)
+        unset = 1.7976931348623157e308
+        prices = [0.0 if value == unset else value for value in (trade.order.lmtPrice, trade.order.auxPrice)]
+        assert (trade.order.orderType, *prices) == words
+
+
 async def test_a_global_cancel_reaches_both_doors() -> None:
     async with doors() as (gateway, portal, ib):
         await send(portal, ticket())

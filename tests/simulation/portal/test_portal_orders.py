@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from moondev_ibkr.brokers.domain.order import OrderType, TimeInForce
 from moondev_ibkr.brokers.domain.reports import BrokerStatus
-from moondev_ibkr.brokers.simulation.models import AccountSettings, ExchangeSettings, LatencyModel
+from moondev_ibkr.brokers.simulation.models import AccountSettings, ExchangeSettings, FillModel, LatencyModel
+from moondev_ibkr.brokers.simulation.portal import order_sight
 from moondev_ibkr.brokers.simulation.portal.order_tickets import PORTAL_CLIENT_ID
 from moondev_ibkr.brokers.simulation.portal.settings import OrderIds, Registry
 
@@ -312,7 +313,10 @@ def test_minus_one_cancels_every_order_of_the_account() -> None:
     placed(rig)
     rig.post("/iserver/account/DU0000002/orders", {"orders": [ticket()]})
     assert rig.delete(f"/iserver/account/{ACCOUNT}/order/-1").body["order_id"] == -1
-    assert [view.account for view in rig.exchange.open_orders()] == ["DU0000002"]
+    (other,) = rig.exchange.open_orders()
+    assert other.account == "DU0000002"
+    number = order_sight.number_of(rig.door, other.perm_id)
+    assert "doesn't exist" in rig.delete(f"/iserver/account/{ACCOUNT}/order/{number}").body["error"]
     rig.check()
 
 
@@ -407,6 +411,28 @@ def test_the_status_of_an_order_that_is_unknown_or_not_cached_is_a_503(rig: Rig)
     assert (cold.status, cold.body, cold.delay) == (503, None, 10.0)
     assert live(rig)
     assert rig.get(f"/iserver/account/order/status/{number}").status == 200
+
+
+def test_no_more_than_a_thousand_orders_are_listed_the_newest(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(order_sight, "MOST_ORDERS", 2)
+    numbers = [int(placed(rig)) for _ in range(3)]
+    assert [row["orderId"] for row in live(rig)] == numbers[1:]
+    assert order_sight.LiveOrders(rig.session).views("DU0000009") == []
+
+
+def test_a_partial_fill_tells_its_sizes_and_when_it_traded() -> None:
+    rig = Rig(gateway={"exchange": ExchangeSettings(fills=FillModel(participation=Decimal("0.01")))}, size_limit=5000)
+    number = placed(rig, ticket(price=266, quantity=300))
+    row = by_id(live(rig), number)
+    filled = rig.exchange.open_orders()[0].filled
+    assert 0 < filled < 300
+    assert row["sizeAndFills"] == f"{filled}/300"
+    assert (row["filledQuantity"], row["remainingQuantity"]) == (float(filled), float(300 - filled))
+    before = row["lastExecutionTime_r"]
+    rig.advance(120)
+    row = by_id(live(rig), number)
+    assert row["status"] == "Submitted"
+    assert row["lastExecutionTime_r"] > before
 
 
 # what-if

@@ -18,7 +18,7 @@ from ...domain.instrument import InstrumentDetails
 from ...domain.order import OrderType, Side, TimeInForce
 from ...domain.reports import BrokerStatus
 from ..tickets import DoneBy, Execution, OrderView
-from .order_sight import number_of
+from .order_sight import Fills, number_of
 from .order_words import COLOURS, COLOURS_ELSE, STATUS, TIF_SHOWN, TIF_TOLD, TYPES, plain, price
 
 if TYPE_CHECKING:
@@ -43,10 +43,7 @@ def _told_at(door: PortalDoor, view: OrderView) -> datetime:
     """When the order last traded or changed."""
     if view.completed_at is not None:
         return view.completed_at
-    if not view.filled:
-        return view.created_at
-    fills = (row.time for row in door.exchange.executions(view.account) if row.perm_id == view.perm_id)
-    return max(fills, default=view.created_at)
+    return door.state(Fills).last_fill(view.perm_id) or view.created_at
 
 
 def stop_of(view: OrderView) -> Decimal | None:

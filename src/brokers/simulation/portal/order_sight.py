@@ -114,7 +114,10 @@ class Fills:
 
     def __init__(self, door: PortalDoor) -> None:
         self._door = door
-        self._rows: dict[str, Execution] = {exec_base_id(row.exec_id): row for row in door.exchange.executions()}
+        self._rows: dict[str, Execution] = {}
+        self._last: dict[int, datetime] = {}
+        for row in door.exchange.executions():
+            self._keep(row)
         self._unsubscribe = door.exchange.subscribe(self._on_executed, Executed)
 
     def close(self) -> None:
@@ -124,8 +127,16 @@ class Fills:
         assert isinstance(event, Executed)
         oldest = self._door.now - timedelta(days=LONGEST_DAYS)
         while self._rows and (first := next(iter(self._rows))) and self._rows[first].time < oldest:
-            del self._rows[first]
-        self._rows[exec_base_id(event.execution.exec_id)] = event.execution
+            self._last.pop(self._rows.pop(first).perm_id, None)
+        self._keep(event.execution)
+
+    def _keep(self, row: Execution) -> None:
+        self._rows[exec_base_id(row.exec_id)] = row
+        self._last[row.perm_id] = row.time
+
+    def last_fill(self, perm_id: int) -> datetime | None:
+        """When an order last traded; None when it did not, or not in this week."""
+        return self._last.get(perm_id)
 
     def rows(self, days: int = 1, account: str = "") -> Sequence[Execution]:
         """Seen executions, oldest first, of the last `days` times 24 hours."""

@@ -101,7 +101,6 @@ def read_ticket(session: PortalSession, account: str, row: Any) -> Draft:
         order_ref=coid,
         all_or_none=_flag(row, "allOrNone"),
         exchange=exchange,
-        type_text=str(row["orderType"]),
         **_prices(row, kind),
     )
     return Draft(ticket, details, coid, str(row.get("parentId") or ""))
@@ -118,7 +117,7 @@ def read_change(session: PortalSession, view: OrderView, row: Any) -> Draft:
         side=new.side,
         quantity=new.quantity,
         type=new.type,
-        type_text=old.type_text if old.type is new.type else new.type_text,
+        type_text=old.type_text if old.type is new.type else "",
         limit_price=new.limit_price,
         stop_price=new.stop_price,
         trail_amount=new.trail_amount,

@@ -25,7 +25,7 @@ from ...errors import OrderRejected as OrderRefused
 from ..events import CancelRejected, ExchangeEvent, ModifyRejected, Notice, OrderRejected
 from ..refusals import Reason, refuse
 from ..tickets import OrderTicket, OrderView
-from .order_sight import Coids, may_touch, number_of, sees, view_of
+from .order_sight import Coids, may_touch, number_of, view_of
 from .order_tickets import PORTAL_CLIENT_ID, Draft, rejected
 from .order_words import STATUS
 from .questions import MOST_SUPPRESSED, QUESTIONS, Asked, questions_for
@@ -206,10 +206,10 @@ class OrderDesk:
 
     # changes and cancels
 
-    def reachable(self, number: str) -> OrderView:
+    def reachable(self, account: str, number: str) -> OrderView:
         """The order that may be changed or cancelled here. Raises PortalRefusal in IB's words."""
         view = view_of(self._door, number)
-        if view is None or not may_touch(self._door, view.client_id):
+        if view is None or view.account != account or not may_touch(self._door, view.client_id):
             raise rejected(f"OrderID {number} doesn't exist")
         return view
 
@@ -245,13 +245,13 @@ class OrderDesk:
                 if present is not None and present.completed_at is None and present.account == account:
                     self._cancel(present)
             return Answer(self._cancelled(int(ALL_ORDERS)))
-        view = self.reachable(number)
+        view = self.reachable(account, number)
         text = self._cancel(view)
         return Answer({"error": text} if text else self._cancelled(int(number)))
 
     def _cancel(self, view: OrderView) -> str:
         """IB's words when it was refused, else ""."""
-        if not may_touch(self._door, view.client_id) or not sees(self._door, view.client_id):
+        if not may_touch(self._door, view.client_id):
             return ""
         with self._listening() as heard:
             self._door.exchange.cancel_perm(view.perm_id, PORTAL_CLIENT_ID)
@@ -271,7 +271,7 @@ class OrderDesk:
         chain = questions_for(self._session, drafts, self.suppressed)
         if not chain:
             return act()
-        return self._put(Pending(account, chain, act, -drafts[0].ticket.order_id, 0.0))
+        return self._put(Pending(account, chain, act, abs(drafts[0].ticket.order_id), 0.0))
 
     def _put(self, pending: Pending) -> Answer:
         """The next question of the chain; each has an id of its own."""

@@ -90,6 +90,8 @@ def request_of(ticket: OrderTicket) -> PlaceOrderRequest:
         orderRef=ticket.order_ref,
         account=ticket.account,
         outsideRth=ticket.outside_rth,
+        ocaType=ticket.oca_type if ticket.oca_group else 0,
+        allOrNone=ticket.all_or_none,
     )
 
 

@@ -78,9 +78,9 @@ def _money(amount: Decimal | None) -> str:
 
 def change(session: PortalSession, request: PortalRequest) -> Answer:
     """One bare ticket with every attribute, as it is to be."""
-    known_account(session, request.parts["account"])
+    account = known_account(session, request.parts["account"])
     desk = session.brokerage(OrderDesk)
-    view = desk.reachable(request.parts["order"])
+    view = desk.reachable(account, request.parts["order"])
     return desk.change(view, read_change(session, view, request.body))
 
 

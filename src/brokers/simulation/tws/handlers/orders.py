@@ -58,6 +58,12 @@ SIDES = {"BUY": Side.BUY, "SELL": Side.SELL, "SSHORT": Side.SELL, "B": Side.BUY,
 #: Types whose auxPrice is a stop price.
 _STOPS = frozenset({OrderType.STOP, OrderType.STOP_LIMIT})
 
+
+def _asked(word: str) -> bool:
+    """A client that changes an order sends back the "None" that openOrder has told it."""
+    return word not in ("", "None")
+
+
 #: What an order may ask for that this gateway does not do: (attribute is set, IB's code and text).
 UNSUPPORTED: tuple[tuple[Callable[[PlaceOrderRequest], object], int, str], ...] = (
     (lambda o: o.algoStrategy, 439, "The order processing failed. Algo definition not found."),
@@ -67,11 +73,15 @@ UNSUPPORTED: tuple[tuple[Callable[[PlaceOrderRequest], object], int, str], ...] 
         387,
         "Unsupported order type for this exchange and security type. Scale orders",
     ),
-    (lambda o: o.deltaNeutralOrderType, 387, "Unsupported order type for this exchange and security type."),
+    (lambda o: _asked(o.deltaNeutralOrderType), 387, "Unsupported order type for this exchange and security type."),
     (lambda o: o.faGroup or o.faMethod or o.faProfile or o.faPercentage, 321, "FA orders need an advisor account."),
     (lambda o: o.modelCode, 321, "Models need an advisor account."),
     (lambda o: o.cashQty, 10244, "Cash quantity cannot be used for this order"),
-    (lambda o: o.adjustedOrderType, 387, "Unsupported order type for this exchange and security type. Adjusted stops"),
+    (
+        lambda o: _asked(o.adjustedOrderType),
+        387,
+        "Unsupported order type for this exchange and security type. Adjusted stops",
+    ),
     (lambda o: o.discretionaryAmt, 387, "Unsupported order type for this exchange and security type. Discretionary"),
     (lambda o: o.sweepToFill, 131, "The sweep-to-fill flag and display size are not supported here."),
 )
@@ -114,7 +124,7 @@ def ticket_of(session: Session, request: PlaceOrderRequest, details: InstrumentD
     aux = _price(request.auxPrice)
     trailing = kind is OrderType.TRAIL
     return OrderTicket(
-        client_id=session.client_id,
+        client_id=_owner(session, request.orderId),
         order_id=request.orderId,
         con_id=details.instrument.con_id or 0,
         side=side,
@@ -144,6 +154,15 @@ def ticket_of(session: Session, request: PlaceOrderRequest, details: InstrumentD
         type_text=request.orderType,
         echo=Echo(session.version, request),
     )
+
+
+def _owner(session: Session, order_id: int) -> int:
+    """Whose order it is: client 0 also changes what another door placed, which has an id below zero."""
+    if session.client_id == 0 and order_id < 0:
+        for view in _shown(session):
+            if view.order_id == order_id and view.client_id < 0:
+                return view.client_id
+    return session.client_id
 
 
 def _price(value: Decimal | None) -> Decimal | None:
