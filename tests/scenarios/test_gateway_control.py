@@ -6,17 +6,20 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 from moondev_ibkr.brokers.calendar import calendar_for
+from moondev_ibkr.brokers.domain.order import Side
 from moondev_ibkr.brokers.errors import ConfigurationError, InvalidRequest
 from moondev_ibkr.brokers.simulation.control import COMMANDS, obey, obey_all
 from moondev_ibkr.brokers.simulation.flat import FlatPrices
 from moondev_ibkr.brokers.simulation.gateway import Gateway
 from moondev_ibkr.brokers.simulation.gateway_settings import ClockMode, GatewaySettings
 from moondev_ibkr.brokers.simulation.prices import PriceKind
+from moondev_ibkr.brokers.simulation.tickets import OrderTicket
 from moondev_ibkr.brokers.simulation.tws import requests as r
 from moondev_ibkr.brokers.simulation.tws.settings import TwsSettings
 
@@ -285,3 +288,15 @@ async def test_a_gateway_that_was_not_entered_says_so() -> None:
     gateway = Gateway(GatewaySettings(clock=ClockMode.CONTROL), prices=FlatPrices({"AAPL": 265}, calendar_for(), START))
     with pytest.raises(InvalidRequest, match="not listening"):
         _ = gateway.tws_port
+
+
+async def test_the_exchanges_own_books_are_told() -> None:
+    async with running() as gateway:
+        (account,) = gateway.exchange.accounts
+        gateway.exchange.place(OrderTicket(3, 1, 265598, Side.BUY, Decimal(10), order_ref="agent-1"))
+        await tell(gateway, advance_by=5)
+        books = await tell(gateway, books=True)
+    assert books["accounts"][account]["positions"] == {"AAPL": "10"}
+    ((order, fill),) = zip(books["orders"], books["executions"], strict=True)
+    assert (order["order_ref"], order["status"], order["filled"]) == ("agent-1", "Filled", "10")
+    assert (fill["order_ref"], fill["quantity"]) == ("agent-1", "10")

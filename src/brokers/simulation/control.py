@@ -13,12 +13,16 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import BrokerError, InvalidRequest
 from .fault_table import FAULTS
 from .faults import parse_fault
 from .gateway import Gateway
+from .ledger_view import ledger_view
+
+if TYPE_CHECKING:
+    from .portal.door import PortalDoor
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +75,10 @@ async def _status(gateway: Gateway, value: Any) -> Answer:
     return gateway.status()
 
 
+async def _books(gateway: Gateway, value: Any) -> Answer:
+    return ledger_view(gateway.exchange)
+
+
 async def _fault(gateway: Gateway, value: Any) -> Answer:
     name, arguments = parse_fault(_text(value, "fault"))
     gateway.faults.arm(name, *arguments)
@@ -91,11 +99,40 @@ async def _save(gateway: Gateway, value: Any) -> Answer:
     return {"saved": str(gateway.settings.state_file) if gateway.settings.state_file else None}
 
 
+async def _login(gateway: Gateway, value: Any) -> Answer:
+    if not isinstance(value, bool):
+        raise InvalidRequest(f"login {value!r}", "it must be true or false")
+    session = _open_portal(gateway).session
+    if value:
+        session.log_in()
+    else:
+        session.expire()
+    return session.tiers()
+
+
+async def _reclaim(gateway: Gateway, value: Any) -> Answer:
+    seat = _open_portal(gateway).seat
+    reclaimed = seat.reclaim()
+    gateway.server.settle()
+    return {"reclaimed": reclaimed, "holder": seat.holder.value}
+
+
+def _open_portal(gateway: Gateway) -> PortalDoor:
+    if gateway.doors.portal is None:
+        raise InvalidRequest("the portal", "that door is closed", "open it with --portal-port")
+    return gateway.portal
+
+
 _TABLE = (
     Command("advance_to", "an ISO 8601 time with its zone", "now, events, ended, stalled", _advance_to),
     Command("advance_by", "seconds of market time", "now, events, ended, stalled", _advance_by),
     Command("next_session", "true", "day, pre_open, open, close, post_close, early_close", _next_session),
-    Command("status", "true", "now, start, end, accounts, clients, open_orders, positions, faults, tws", _status),
+    Command(
+        "status", "true", "now, start, end, accounts, clients, open_orders, positions, faults, tws, portal", _status
+    ),
+    Command("books", "true", "now, accounts, orders, executions", _books),
+    Command("login", "true: log in at the portal; false: its login is over", "user, logged_in, authenticated", _login),
+    Command("reclaim", "true: TWS takes the brokerage session back", "reclaimed, holder", _reclaim),
     Command("fault", '"NAME[:ARG…]"', "armed, arguments, lasting", _fault),
     Command("release", '"NAME", or true for all', "released", _release),
     Command("faults", "true", "faults: name -> what it does", _faults),
