@@ -279,6 +279,7 @@ def test_the_ladder_follows_the_market_and_shows_where_it_traded(market: Rig) ->
     market.advance(60)
     ladders = stream.of("sbd")
     assert len(ladders) > 2
+    assert {frame["topic"] for frame in ladders} == {f"sbd+{ACCOUNT}+{AAPL_ID}+SMART"}
     written = [row["price"] for frame in ladders for row in frame["data"] if row["focus"]]
     assert any(" @ " in price for price in written)
     assert stream.say(f"ubd+{ACCOUNT}") == []

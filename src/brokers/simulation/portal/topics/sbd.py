@@ -101,7 +101,8 @@ def subscribe(stream: Stream, words: Sequence[str], arguments: dict[str, Any]) -
     lines = session.brokerage(MarketLines)
     if lines.is_withheld(details) or details.instrument.symbol in session.door.settings.not_subscribed:
         raise PortalRefusal(f"Market depth of {conid.text} is not subscribed")
-    book = Ladder(stream, f"sbd+{account}+{text}", details)
+    topic = "+".join(("sbd", account, text, exchange)).rstrip("+")
+    book = Ladder(stream, topic, details)
     stream.keep(f"sbd+{account}", book.close)
     book.tell()
 
