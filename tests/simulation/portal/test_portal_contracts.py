@@ -36,6 +36,9 @@ def test_search_takes_symbol_and_name_from_query_or_body(rig: Rig) -> None:
     assert by_query == by_body
     assert [row["conid"] for row in by_query] == [str(AAPL_ID)]
     assert [row["symbol"] for row in by_name] == ["MSFT"]
+    assert len(rig.get("/iserver/secdef/search", symbol="MES", secType="IND").body) == 1
+    assert rig.get("/iserver/secdef/search", symbol="MES", secType="STK").status == 500
+    assert rig.get("/iserver/secdef/search", symbol="AAPL", secType="FUND").status == 400
     missing = rig.get("/iserver/secdef/search", symbol="ZZZZ")
     assert (missing.status, missing.body) == (500, {"error": "No symbol found"})
 

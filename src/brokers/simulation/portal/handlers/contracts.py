@@ -97,18 +97,21 @@ def definitions(session: PortalSession, request: PortalRequest) -> Answer:
 
 
 def search(session: PortalSession, request: PortalRequest) -> Answer:
-    """By symbol, or by company with name=true. Raises PortalRefusal when there is no such symbol."""
+    """By symbol, or by company with name=true; `secType` STK, IND or BOND, all without it. Raises PortalRefusal when
+    there is no such symbol."""
     pattern = request.text("symbol").strip()
-    kind = request.text("secType", "STK").upper()
+    kind = request.text("secType").upper()
     if not pattern:
         raise PortalRefusal("Bad Request: symbol is required")
-    if kind not in _SEARCHED:
+    if kind and kind not in _SEARCHED:
         raise PortalRefusal(f"Bad Request: secType {kind}")
     by_name = request.flag("name")
     listed = _listed(session)
     named = session.door.source.contracts.matching(pattern) if by_name else []
     found = named or [row for row in listed if _same_symbol(row, pattern)]
-    companies = _companies(found, listed)
+    companies = {
+        number: row for number, row in _companies(found, listed).items() if kind in ("", row["sections"][0]["secType"])
+    }
     if not companies:
         raise PortalRefusal(NOT_FOUND, 500)
     _learn(session, [row for row in listed if rows.underlying_id(row) in companies] + found)
