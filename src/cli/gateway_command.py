@@ -24,6 +24,7 @@ from ..brokers.simulation.control import obey_all
 from ..brokers.simulation.gateway import Gateway
 from ..brokers.simulation.gateway_settings import ClockMode, GatewaySettings
 from ..brokers.simulation.models import AccountSettings, ExchangeSettings
+from ..brokers.simulation.portal.settings import PortalSettings
 from ..brokers.simulation.prices import PriceKind
 from ..brokers.simulation.tws.pacing import MESSAGES_PER_SECOND
 from ..brokers.simulation.tws.settings import TwsSettings
@@ -33,6 +34,7 @@ from .boundary import print_json, run_async
 from .opening import state_folder
 from .options import ConfigOption, JsonOption, parse_day, parse_symbols
 from .paper_account import ACCOUNT_FILE, READY_FILE, PaperMarket, open_account, serving
+from .portal_options import DEFAULTS, oauth_consumers, portal_port, portal_values
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +45,32 @@ LOOPBACK = ("127.0.0.0/8", "::1/128")
 
 def gateway(
     tws_port: Annotated[int, typer.Option("--tws-port", help="Port of the TWS door; 0 picks a free one.")] = 14002,
+    portal_port_text: Annotated[
+        str | None,
+        typer.Option(
+            "--portal-port",
+            metavar="PORT",
+            help="Port of the Client Portal door, 15000 by default; 0 picks a free one, off closes it.",
+        ),
+    ] = None,
+    portal_user: Annotated[str, typer.Option("--portal-user", help="User name that the portal logs in with.")] = (
+        DEFAULTS.user
+    ),
+    tws_user: Annotated[
+        str,
+        typer.Option("--tws-user", help="User name of the TWS door; the portal's own: both compete for one session."),
+    ] = DEFAULTS.tws_user,
+    portal: Annotated[
+        list[str] | None,
+        typer.Option("--portal", metavar="KEY=VALUE", help="A setting of the portal, see docs/gateway.md; repeatable."),
+    ] = None,
+    oauth_folder: Annotated[
+        Path | None,
+        typer.Option(
+            "--oauth-folder",
+            help="Keys of an OAuth consumer of the portal; made there if there are none (docs/oauth.md).",
+        ),
+    ] = None,
     host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
     allow: Annotated[
         list[str] | None, typer.Option("--allow", help="Network that may connect, e.g. 10.0.0.0/8; repeatable.")
@@ -83,7 +111,7 @@ def gateway(
     config: ConfigOption = None,
     json_output: JsonOption = False,
 ) -> int:
-    """Run the paper gateway: any TWS API client can connect and trade, with no account.
+    """Run the paper gateway: any TWS API or Client Portal client can connect and trade, with no account.
 
     Without --state, --ready-file and --control it serves the paper account of the state folder, and the other commands
     join it; with one of them it stands alone.
@@ -102,6 +130,15 @@ def gateway(
             allowed=_networks(allow or (), general),
             message_rate=message_rate,
             read_only=read_only,
+        ),
+        portal=PortalSettings(
+            host=host,
+            port=portal_port(portal_port_text, tws_port),
+            allowed=_networks(allow or (), general),
+            user=portal_user,
+            tws_user=tws_user,
+            oauth_consumers=oauth_consumers(oauth_folder, portal_user),
+            **portal_values(portal or ()),
         ),
         exchange=ExchangeSettings(seed=seed, accounts=(AccountSettings(cash=_amount(cash)),)),
         clock=_clock(clock, control),
@@ -159,6 +196,7 @@ def _serve_account(chosen: GatewaySettings, commissions: PriceList, general: Set
 async def _serve(settings: GatewaySettings, commissions: PriceList, *, control: bool = False) -> None:
     async with Gateway(settings, commissions=commissions) as running:
         _stop_on_signals(running)
+        portal = running.doors.portal
         log.info("the TWS door listens on %s:%d", running.server.host, running.tws_port)
         if not settings.tws.allowed and settings.tws.host not in ("127.0.0.1", "::1", "localhost"):
             log.warning("everybody who reaches %s may trade here; --allow names who may", settings.tws.host)
@@ -166,6 +204,7 @@ async def _serve(settings: GatewaySettings, commissions: PriceList, *, control: 
         if settings.clock is not ClockMode.CONTROL:
             print(
                 f"paper gateway: TWS API on {running.server.host}:{running.tws_port}, "
+                f"{f'Client Portal on {portal.url}, ' if portal is not None else ''}"
                 f"account {', '.join(running.exchange.accounts)}, market time {running.now:%Y-%m-%d %H:%M} UTC",
                 file=sys.stderr,
             )

@@ -27,12 +27,17 @@ PROBE_DEADLINE = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """What a ready-file tells: where the TWS door listens, which accounts there are, which process it is."""
+    """What a ready-file tells: where the doors listen, which accounts there are, which process it is.
+
+    `portal_url` None: that door is closed. `ca_file` holds the authority that its clients trust.
+    """
 
     host: str
     port: int
     accounts: tuple[str, ...]
     pid: int
+    portal_url: str | None = None
+    ca_file: Path | None = None
 
     @classmethod
     def read(cls, path: Path) -> Ready:
@@ -42,7 +47,16 @@ class Ready:
             door = content["tws"]
             # A server on every address is reached on this machine's own.
             host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(door["host"], str(door["host"]))
-            return cls(host, int(door["port"]), tuple(content["accounts"]), int(content["pid"]))
+            portal = content["portal"] or {}
+            ca_file = portal.get("ca_file")
+            return cls(
+                host,
+                int(door["port"]),
+                tuple(content["accounts"]),
+                int(content["pid"]),
+                portal.get("url"),
+                Path(ca_file) if ca_file else None,
+            )
         except (ValueError, KeyError, TypeError) as error:
             raise ConfigurationError("ready-file", f"it is not one of a gateway: {error}", "delete it") from None
 
@@ -88,7 +102,7 @@ class GatewayProcess:
         with self.log_file.open("ab") as log:
             self._log_start = log.tell()
             self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "moondev_ibkr", "gateway", "--tws-port", "0"),
+                *(sys.executable, "-m", "moondev_ibkr", "gateway", "--tws-port", "0", "--portal-port", "off"),
                 *("--ready-file", str(self._ready_file), *self._arguments),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
