@@ -16,7 +16,9 @@ from .boundary import reported
 COMMANDS: Mapping[str, str] = {
     "run": "run_command",
     "gateway": "gateway_command",
+    "demo": "demo_command",
     "doctor": "doctor",
+    "doors": "doors_command",
     "quote": "market_commands",
     "bars": "market_commands",
     "account": "market_commands",

@@ -9,8 +9,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
-from ..brokers.errors import ConfigurationError, NotSupported
+from ..brokers.errors import ConfigurationError
 from ..config.logging import LIBRARIES, ROOT, setup_logging
 from ..config.settings import SIMULATED_ACCOUNT, Environment, Settings, load_settings
 from .boundary import run_async
@@ -38,10 +39,8 @@ class Opening:
 def settings_for(opening: Opening) -> Settings:
     """Settings of the environment that the broker's name implies; an explicit IB_ENVIRONMENT for `ib` wins.
 
-    Raises ConfigurationError, LiveNotAllowed, NotSupported.
+    Raises ConfigurationError, LiveNotAllowed.
     """
-    if opening.broker is BrokerChoice.PORTAL:
-        raise NotSupported("broker portal", "the Client Portal door is not part of this version", "use --broker ib")
     if opening.broker is BrokerChoice.PAPER:
         # The paper gateway is never reached through settings that were meant for a real account.
         settings = load_settings(opening.config, environment=Environment.SIMULATION, host="127.0.0.1", port=None)
@@ -76,7 +75,7 @@ async def open_broker(opening: Opening, settings: Settings) -> AsyncIterator[IBA
         stack.enter_context(log_to(folder, settings))
         if opening.broker is BrokerChoice.PAPER:
             settings = await stack.enter_async_context(on_paper(opening, settings))
-        yield await stack.enter_async_context(IBAdapter.from_settings(settings))
+        yield await stack.enter_async_context(IBAdapter.from_settings(settings, door=door_of(opening.broker)))
 
 
 @contextlib.asynccontextmanager
@@ -86,14 +85,24 @@ async def on_paper(opening: Opening, settings: Settings) -> AsyncIterator[Settin
     if opening.only_looks and opening.market is not None:
         with tempfile.TemporaryDirectory(prefix="moondev-ibkr-") as name:
             async with GatewayProcess(opening.market.arguments(), Path(name), driven=False) as gateway:
-                yield _leading_to(gateway.where, settings).model_copy(update={"state_dir": Path(name)})
+                yield leading_to(gateway.where, settings).model_copy(update={"state_dir": Path(name)})
         return
     async with paper_gateway(folder, opening.market, fresh=opening.fresh) as ready:
-        yield _leading_to(ready, settings)
+        yield leading_to(ready, settings)
 
 
-def _leading_to(ready: Ready, settings: Settings) -> Settings:
-    return settings.model_copy(update={"host": ready.host, "port": ready.port})
+def leading_to(ready: Ready, settings: Settings) -> Settings:
+    """`settings` with the addresses of a gateway's doors."""
+    where: dict[str, object] = {"host": ready.host, "port": ready.port}
+    if ready.portal_url is not None:
+        url = urlsplit(ready.portal_url)
+        where |= {"portal_host": url.hostname, "portal_port": url.port, "portal_ca_file": ready.ca_file}
+    return settings.model_copy(update=where)
+
+
+def door_of(broker: BrokerChoice) -> str:
+    """The door that the adapter opens for a broker's name."""
+    return "portal" if broker is BrokerChoice.PORTAL else "tws"
 
 
 @contextlib.contextmanager

@@ -26,7 +26,8 @@ class ScoreChoice(StrEnum):
 
 
 BrokerOption = Annotated[
-    BrokerChoice, typer.Option("--broker", help="paper: our gateway, no account; ib: your TWS or IB Gateway.")
+    BrokerChoice,
+    typer.Option("--broker", help="paper: our gateway, no account; ib: your TWS or IB Gateway; portal: Client Portal."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print data instead of tables.")]
 LiveOption = Annotated[

@@ -26,7 +26,7 @@ from ..brokers.simulation.bars_files import bar_symbols
 from ..config.settings import Settings
 from .boundary import INTERRUPTED, OK, error_json, exit_code, print_json, run_async, show_error
 from .gateway_process import GatewayProcess
-from .opening import Opening, log_to, settings_for, state_folder
+from .opening import Opening, door_of, log_to, settings_for, state_folder
 from .options import (
     BarsOption,
     BrokerChoice,
@@ -184,7 +184,7 @@ class Run:
             raise ConfigurationError("summary", "the broker never told its account", f"the journal is in {journal}")
         first = self._first or as_seen
         return Summary(
-            broker=self._broker.name if self._options.opening.broker is BrokerChoice.IB else "paper gateway",
+            broker=self._broker.name if self._options.opening.broker is not BrokerChoice.PAPER else "paper gateway",
             first=first.time,
             last=as_seen.time,
             cycles=self.cycles,
@@ -209,7 +209,7 @@ async def open_session(
     """A broker and what moves its sessions: a driven gateway of its own for paper, the wall clock otherwise."""
     calendar = MarketCalendar()
     if options.opening.broker is not BrokerChoice.PAPER:
-        async with IBAdapter.from_settings(settings) as broker:
+        async with IBAdapter.from_settings(settings, door=door_of(options.opening.broker)) as broker:
             yield broker, WallDriver(broker, calendar)
         return
     market = options.opening.market or PaperMarket()
