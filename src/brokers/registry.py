@@ -22,7 +22,7 @@ BUILT_INS: Mapping[str, str] = MappingProxyType(
     {
         "ib": f"{__package__}.interactive_brokers.ib_adapter:IBAdapter.from_settings",
         "paper": f"{__package__}.simulation.paper_trading:PaperBroker.from_bars",
-        "portal": f"{__package__}.interactive_brokers.ib_portal_client:PortalBroker.from_settings",
+        "portal": f"{__package__}.interactive_brokers.ib_portal_broker:PortalBroker.from_settings",
     }
 )
 

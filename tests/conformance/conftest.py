@@ -5,9 +5,11 @@ from collections.abc import AsyncIterator
 import pytest
 
 from .gateway_world import GatewayWorld
+from .portal_world import PortalWorld
 from .world import WORLDS, World
 
 WORLDS.setdefault("ib", GatewayWorld)
+WORLDS.setdefault("portal", PortalWorld)
 
 
 @pytest.fixture(params=sorted(WORLDS))

@@ -60,7 +60,7 @@ def make_wire(settings: PortalSettings) -> PortalWire:
         return wire
     credentials = OAuthCredentials.from_folder(settings.oauth_dir)
     oauth = OAuthSession(credentials, wire.base, lambda: datetime.now(UTC))
-    return SignedWire(wire, oauth, settings.url)
+    return SignedWire(wire, oauth, tls.url)
 
 
 class IbPortalClient:

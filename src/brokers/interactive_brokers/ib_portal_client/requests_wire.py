@@ -104,7 +104,7 @@ class RequestsWire:
 
     def __init__(self, tls: TlsPolicy) -> None:
         self._tls = tls
-        self._url = tls.url.rstrip("/")
+        self._url = tls.url
         #: None until the first exchange, and after `close`.
         self._pool: ThreadPoolExecutor | None = None
         self._session = requests.Session()

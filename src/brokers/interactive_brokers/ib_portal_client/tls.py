@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from ...errors import ConfigurationError
+from .wire import BASE
 
 _FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 
@@ -38,6 +39,8 @@ class TlsPolicy:
     verify: bool = True
 
     def __post_init__(self) -> None:
+        # gateways name their address with the API's own path behind it, and without
+        object.__setattr__(self, "url", self.url.rstrip("/").removesuffix(BASE).rstrip("/"))
         parts = urlsplit(self.url)
         if parts.scheme != "https" or not parts.hostname:
             raise ConfigurationError(f"portal address {self.url}", "it is not https://host:port", "set IB_PORTAL_URL")
