@@ -161,6 +161,16 @@ def test_a_symbol_without_data_has_only_its_availability() -> None:
     rig.check()
 
 
+def test_the_loss_of_all_data_shows_as_availability_and_ends(rig: Rig) -> None:
+    row(rig)
+    rig.door.state(MarketFaults).no_data = True
+    assert snapshot(rig, AAPL_ID)[0].keys() == {"conid", "conidEx", "6509"}
+    (refused,) = rig.stream().say(f"smd+{AAPL_ID}+{{}}")
+    assert refused["error"] == f"Market data of {AAPL_ID} is not subscribed"
+    rig.door.state(MarketFaults).no_data = False
+    assert snapshot(rig, AAPL_ID)[0]["31"] == "265.00"
+
+
 def test_a_futures_data_wants_its_contract_looked_up_first(rig: Rig) -> None:
     assert row(rig, MES_ID) == {"conid": MES_ID, "conidEx": str(MES_ID)}
     rig.get("/trsrv/futures", symbols="MES")

@@ -64,7 +64,7 @@ class Alert:
 
 
 class Alerts:
-    """Every account's alerts. `refused`: see MarketFaults.alerts_refused."""
+    """Every account's alerts, for as long as the door lives."""
 
     def __init__(self, door: PortalDoor) -> None:
         self._door = door
