@@ -9,6 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from moondev_ibkr.brokers.domain.clock import MarketClock
+from moondev_ibkr.brokers.domain.order import OrderType, TimeInForce
 from moondev_ibkr.brokers.interactive_brokers.config.ib_config import PortalSettings
 from moondev_ibkr.brokers.interactive_brokers.ib_portal_broker import PortalBroker
 from moondev_ibkr.brokers.interactive_brokers.ib_portal_client import IbPortalClient
@@ -26,12 +27,30 @@ from .world import ACCOUNT, OPEN, WIDE, World
 
 
 class PortalWorld(World):
+    lacks = frozenset(
+        {
+            OrderType.TRAIL,
+            OrderType.MARKET_ON_CLOSE,
+            OrderType.LIMIT_ON_CLOSE,
+            TimeInForce.GTD,
+            "OCA group",
+        }
+    )
+
     async def open(self, policy: RiskPolicy = WIDE) -> None:
         self.folder = TemporaryDirectory()
         ca_file = Path(self.folder.name) / "ca.pem"
         settings = GatewaySettings(
             tws=TwsSettings(port=0, message_rate=0),
-            portal=DoorSettings(port=0, requests_per_second=0, ca_file=ca_file),
+            portal=DoorSettings(
+                port=0,
+                requests_per_second=0,
+                ca_file=ca_file,
+                # the presets of the account, wide enough for these stories: what exceeds them is never confirmed
+                size_limit=Decimal(10**6),
+                value_limit=Decimal(10**9),
+                price_percent=Decimal(50),
+            ),
             exchange=ExchangeSettings(accounts=(AccountSettings(ACCOUNT, Decimal(100_000)),)),
             clock=ClockMode.CONTROL,
         )

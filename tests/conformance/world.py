@@ -134,6 +134,8 @@ class World(abc.ABC):
 
     exchange: Exchange
     broker: BaseBroker
+    #: Order types, times in force and features that this world's door refuses; the stories assert that it does.
+    lacks: frozenset[str] = frozenset()
 
     @abc.abstractmethod
     async def open(self, policy: RiskPolicy = WIDE) -> None: ...

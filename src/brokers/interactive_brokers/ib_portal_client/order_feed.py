@@ -12,6 +12,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 from ...domain.order import Fill, exec_base_id
@@ -68,6 +69,9 @@ class OrderFeed:
         self._fills: OrderedDict[str, Fill] = OrderedDict()
         self._commissions: OrderedDict[str, None] = OrderedDict()
         self._undecided: dict[str, dict[str, Any]] = {}
+        #: Shares executed by the portal's number of the order, and ends that wait for executions told of.
+        self._executed: dict[int, Decimal] = {}
+        self._ends: dict[int, asyncio.TimerHandle] = {}
         self._orders_warm = self._trades_warm = False
         #: The last whole reading of orders and the loop time of its answer.
         self._reading: tuple[float, list[dict[str, Any]]] | None = None
@@ -225,8 +229,13 @@ class OrderFeed:
             perm_id = fill.perm_id if own.portal_id is None else to_perm_id(own.portal_id)
             fill = replace(fill, order_key=own.key, order_id=own.order_id, perm_id=perm_id, client_id=self._client_id)
         base = exec_base_id(fill.exec_id)
-        if own is not None and base not in self._fills:
-            own.booked += fill.quantity
+        known = self._fills.get(base)
+        news = fill.quantity - (known.quantity if known is not None else Decimal(0))
+        if own is not None:
+            own.booked += news
+        number = to_row_number(fill.perm_id)
+        if number is not None:
+            self._executed[number] = self._executed.get(number, Decimal(0)) + news
         self._fills[base] = fill
         while len(self._fills) > MEMORY:
             self._fills.popitem(last=False)
@@ -247,10 +256,43 @@ class OrderFeed:
             self.follow_up()
             self._tell_status(number, merged)
             return
+        if self._is_ahead(number, merged):
+            self._hold_end(number)
+            return
         told = self._told(merged)
         if told is not None and self._listener is not None:
             self._listener.on_broker_order(told)
         self._retry_undecided()
+
+    def _is_ahead(self, number: int, row: Mapping[str, Any]) -> bool:
+        """Whether an order's end tells of more than its executions do: `sor` and `str` come in either order."""
+        filled = to_number(row.get("filledQuantity")) or Decimal(0)
+        return row_status(row) in TERMINAL and self._executed.get(number, Decimal(0)) < filled
+
+    def _hold_end(self, number: int) -> None:
+        """The end is told after the executions, or when they do not come in time; the manager asks for them then."""
+        if number in self._ends:
+            return
+        self._own_number(number)
+        delay = self._settings.echo_after
+        self._ends[number] = asyncio.get_running_loop().call_later(delay, self._tell_end, number)
+        self.follow_up()
+
+    def _own_number(self, number: int) -> None:
+        """Bind the number now, so that executions without a reference find their order."""
+        row = self._rows.get(number)
+        if row is not None and is_whole(row):
+            self._told(row)
+        self._retry_undecided()
+
+    def _tell_end(self, number: int) -> None:
+        timer = self._ends.pop(number, None)
+        if timer is not None:
+            timer.cancel()
+        row = self._rows.get(number)
+        told = self._told(row) if row is not None else None
+        if told is not None and self._listener is not None:
+            self._listener.on_broker_order(told)
 
     def _tell_status(self, number: int, row: Mapping[str, Any]) -> None:
         """The part of an order's row that a status is."""
@@ -285,9 +327,14 @@ class OrderFeed:
                 if self._listener is not None:
                     self._listener.on_execution(fill)
             self._tell_commission(fill)
+        self._release_ends()
         if news:
             self.on_traded()
             self.follow_up()
+
+    def _release_ends(self) -> None:
+        for number in [one for one in self._ends if not self._is_ahead(one, self._rows.get(one, {}))]:
+            self._tell_end(number)
 
     def _tell_commission(self, fill: Fill) -> None:
         report = to_commission(fill)
@@ -354,13 +401,9 @@ class OrderFeed:
                     if (known is None or known.exec_id != fill.exec_id) and self._listener is not None:
                         self._listener.on_execution(fill)
                     self._tell_commission(fill)
+                self._release_ends()
         except BrokerError as error:
             logger.info("reading orders and trades: %s", error)
-
-    @property
-    def is_settled(self) -> bool:
-        """Whether nothing is being followed up."""
-        return (self._following is None or self._following.done()) and not self._awaited
 
     async def settled(self) -> None:
         """Until what the streams told has been followed up."""
@@ -383,9 +426,10 @@ class OrderFeed:
             await asyncio.sleep(self._settings.poll_every)
 
     def stop(self) -> None:
-        for timer in self._awaited.values():
+        for timer in (*self._awaited.values(), *self._ends.values()):
             timer.cancel()
         self._awaited.clear()
+        self._ends.clear()
         self.poll(False)
 
 
