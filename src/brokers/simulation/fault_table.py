@@ -102,12 +102,17 @@ def _new_port(faults: Faults, arguments: Arguments) -> None:
 # requests
 
 
-def _wait_for(faults: Faults, kind: str, act: Callable[[Session, Request], bool]) -> None:
+def _wait_for(
+    faults: Faults,
+    kind: str,
+    act: Callable[[Session, Request], bool],
+    wants: Callable[[Request], bool] = lambda request: True,
+) -> None:
     from .tws.messages_in import REQUESTS
 
     if kind and kind not in {spec.name for spec in REQUESTS.values()}:
         raise ValueError(f"{kind!r} is no request")
-    faults.interceptions.append(Interception(kind, act))
+    faults.interceptions.append(Interception(kind, act, wants))
 
 
 def _drop_answer(faults: Faults, arguments: Arguments) -> None:
@@ -140,8 +145,15 @@ def _late_order(faults: Faults, arguments: Arguments) -> None:
     _wait_for(faults, "placeOrder", act)
 
 
+def _is_transmitted(request: Request) -> bool:
+    from .tws.orders_in import PlaceOrderRequest
+
+    return isinstance(request, PlaceOrderRequest) and request.transmit
+
+
 def _reset_on_order(served: bool) -> Callable[[Faults, Arguments], None]:
-    """RST when the next order comes: after the exchange took it, or before."""
+    """RST when the next order comes: after the exchange took it, or before. "transmitted" lets staged ones pass, so
+    that a bracket is taken whole."""
 
     def act_on(faults: Faults) -> Callable[[Session, Request], bool]:
         def act(session: Session, request: Request) -> bool:
@@ -155,7 +167,12 @@ def _reset_on_order(served: bool) -> Callable[[Faults, Arguments], None]:
 
         return act
 
-    return lambda faults, arguments: _wait_for(faults, "placeOrder", act_on(faults))
+    def arm(faults: Faults, arguments: Arguments) -> None:
+        if arguments and tuple(arguments) != ("transmitted",):
+            raise ValueError("its argument can only be 'transmitted'")
+        _wait_for(faults, "placeOrder", act_on(faults), _is_transmitted if arguments else lambda request: True)
+
+    return arm
 
 
 def _reject_order(faults: Faults, arguments: Arguments) -> None:
@@ -447,9 +464,14 @@ _TABLE: tuple[Fault, ...] = (
         Place.REQUEST,
         "the next order is taken, then RST instead of the answer (O01)",
         _reset_on_order(True),
+        "[:transmitted]",
     ),
     Fault(
-        "reset-before-order", Place.REQUEST, "RST when the next order arrives; it is not taken", _reset_on_order(False)
+        "reset-before-order",
+        Place.REQUEST,
+        "RST when the next order arrives; it is not taken",
+        _reset_on_order(False),
+        "[:transmitted]",
     ),
     Fault(
         "reject-order",

@@ -65,10 +65,12 @@ class Fault:
 
 @dataclass(slots=True)
 class Interception:
-    """Waits for a request: of `kind` (IB's request name, "" any). Gives True when the request was dealt with."""
+    """Waits for a request: of `kind` (IB's request name, "" any), and one that it `wants`. `act` gives True when the
+    request was dealt with."""
 
     kind: str
     act: Callable[[Session, Request], bool]
+    wants: Callable[[Request], bool] = lambda request: True
 
 
 def _nothing(*_: Any) -> None:
@@ -186,7 +188,7 @@ class Faults:
 
             name = spec_of(request).name
             for waiting in self.interceptions:
-                if waiting.kind in ("", name):
+                if waiting.kind in ("", name) and waiting.wants(request):
                     self.interceptions.remove(waiting)
                     return waiting.act(session, request)
         return False

@@ -255,6 +255,17 @@ async def reset_after_order(gateway: Gateway, client: RawClient) -> None:
     assert len(gateway.exchange.positions()) == 1
 
 
+async def test_reset_after_order_can_wait_for_the_order_that_transmits_a_bracket() -> None:
+    async with running() as gateway, joined(gateway) as client:
+        gateway.faults.arm("reset-after-order", "transmitted")
+        client.send(order(1, "BUY", 1, transmit=False))
+        client.send(order(2, "SELL", 1, "STP", aux=1, parentId=1))
+        assert await client.ended()
+        assert [view.order_id for view in gateway.exchange.open_orders()] == [2]
+        with pytest.raises(InvalidRequest, match="transmitted"):
+            gateway.faults.arm("reset-after-order", "soon")
+
+
 @story("reset-before-order")
 async def reset_before_order(gateway: Gateway, client: RawClient) -> None:
     gateway.faults.arm("reset-before-order")
