@@ -185,3 +185,13 @@ def split_topic(text: str) -> tuple[str, list[str], dict[str, Any]]:
     except ValueError:
         raise PortalRefusal("malformed arguments") from None
     return (words[0] if words else ""), words[1:], arguments
+
+
+def names_in(arguments: dict[str, Any], name: str) -> list[str]:
+    """A list argument of a topic, or text with commas, as words; [] when it is missing. Raises PortalRefusal."""
+    value = arguments.get(name) or []
+    if isinstance(value, str):
+        return value.split(",")
+    if not isinstance(value, list):
+        raise PortalRefusal(f"malformed {name}")
+    return [str(entry) for entry in value]

@@ -24,6 +24,7 @@ from ..market_watch import MarketWatch
 from ..request import PortalRefusal
 from ..routes import Topic
 from ..sheet import DELAY
+from ..stream import names_in
 
 if TYPE_CHECKING:
     from ....domain.instrument import InstrumentDetails
@@ -166,7 +167,7 @@ def subscribe(stream: Stream, words: Sequence[str], arguments: dict[str, Any]) -
         raise PortalRefusal(f"Market data of {subject.text} is not subscribed")
     if not all(lines.has_room_for(con_id) for con_id in subject.con_ids):
         raise PortalRefusal("Max number of tickers has been reached")
-    codes = frozenset(str(code) for code in arguments.get("fields") or DEFAULT_FIELDS)
+    codes = frozenset(names_in(arguments, "fields") or DEFAULT_FIELDS)
     topic = f"smd+{subject.text}"
     stream.drop(topic)
     quotes = QuoteStream(stream, subject, codes)

@@ -15,6 +15,7 @@ from ..order_rows import live_row
 from ..order_sight import LiveOrders
 from ..routes import Topic
 from ..settings import SorFrames
+from ..stream import names_in
 
 if TYPE_CHECKING:
     from ..stream import Stream
@@ -58,9 +59,7 @@ class OrderStream:
 
 
 def subscribe(stream: Stream, words: Sequence[str], arguments: dict[str, Any]) -> None:
-    filters = arguments.get("filters") or []
-    names = filters.split(",") if isinstance(filters, str) else [str(name) for name in filters]
-    stream.session.brokerage(LiveOrders).ask(names)
+    stream.session.brokerage(LiveOrders).ask(names_in(arguments, "filters"))
     orders = OrderStream(stream)
     stream.keep(NAME, orders.close)
     orders.begin(told=not arguments.get("realtimeUpdatesOnly"))

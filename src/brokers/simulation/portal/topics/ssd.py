@@ -10,6 +10,7 @@ from ..feeds import Repeated
 from ..handlers.accounts import known_account
 from ..request import PortalRefusal
 from ..routes import Topic
+from ..stream import names_in
 
 if TYPE_CHECKING:
     from ..stream import Stream
@@ -29,8 +30,7 @@ def account_of(stream: Stream, words: Sequence[str]) -> str:
 
 def wanted(arguments: dict[str, Any], name: str) -> frozenset[str]:
     """The words of a list argument in lower case, without IB's segment suffix; empty: all."""
-    rows = arguments.get(name) or []
-    return frozenset(str(row).lower().removesuffix("-s") for row in rows)
+    return frozenset(row.lower().removesuffix("-s") for row in names_in(arguments, name))
 
 
 def chosen(row: dict[str, Any], fields: frozenset[str]) -> dict[str, Any]:
