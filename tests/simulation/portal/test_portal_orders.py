@@ -7,6 +7,8 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from moondev_ibkr.brokers.domain.order import OrderType, TimeInForce
 from moondev_ibkr.brokers.domain.reports import BrokerStatus
 from moondev_ibkr.brokers.simulation.models import AccountSettings, ExchangeSettings, FillModel, LatencyModel
@@ -16,6 +18,31 @@ from moondev_ibkr.brokers.simulation.portal.settings import OrderIds, Registry
 
 from .orders import ORDERS, by_id, live, place, placed, ticket
 from .rig import AAPL_ID, ACCOUNT, MES_ID, Rig
+
+#: Fields of a portal ticket.
+KNOWN = [
+    "acctId",
+    "conid",
+    "conidex",
+    "secType",
+    "cOID",
+    "parentId",
+    "orderType",
+    "price",
+    "auxPrice",
+    "side",
+    "quantity",
+    "cashQty",
+    "tif",
+    "outsideRTH",
+    "listingExchange",
+    "isSingleGroup",
+    "trailingAmt",
+    "trailingType",
+    "allOrNone",
+    "useAdaptive",
+    "strategy",
+]
 
 
 def test_a_limit_order_is_taken_and_rests(rig: Rig) -> None:
@@ -96,6 +123,12 @@ def test_every_type_says_its_prices_in_its_own_way(rig: Rig, body: dict[str, Any
         (ticket(orderType=None), 400, "orderType is missing"),
         (ticket(acctId="DU0009999"), 400, "DU0009999"),
         (ticket(cOID="x" * 65), 400, "longer than 64"),
+        (ticket(cOID="a\0b"), 400, "or not text"),
+        (ticket(conid=None, conidex=f"{AAPL_ID}@MARS"), 200, "No security definition"),
+        (ticket(listingExchange="MARS"), 200, "No security definition"),
+        (ticket(price="1e999999"), 400, "is not a number"),
+        (ticket(quantity=float("nan")), 400, "is not a number"),
+        (ticket(quantity=True), 400, "is not a number"),
     ],
 )
 def test_what_the_exchange_does_not_do_is_refused_and_nothing_is_sent(
@@ -234,6 +267,17 @@ def test_orders_of_a_single_group_cancel_each_other(rig: Rig) -> None:
     rig.exchange.cancel_perm(first.perm_id)
     placed(rig, ticket(isSingleGroup=True), ticket("MKT", isSingleGroup=True))
     assert [view.perm_id for view in rig.exchange.open_orders()] == [second.perm_id]
+
+
+def test_a_bracket_stays_one_where_its_rows_say_single_group(rig: Rig) -> None:
+    placed(
+        rig,
+        ticket(cOID="entry", isSingleGroup=True),
+        ticket("LMT", "SELL", price=270, parentId="entry", isSingleGroup=True),
+    )
+    entry, leg = rig.exchange.open_orders()
+    assert leg.parent_perm_id == entry.perm_id
+    assert not entry.ticket.oca_group
 
 
 def test_orders_that_have_nothing_to_do_with_each_other_go_one_by_one(rig: Rig) -> None:
@@ -457,3 +501,27 @@ def test_a_what_if_of_the_impossible_is_refused(rig: Rig) -> None:
 def test_an_order_that_the_exchange_has_taken_keeps_its_status_words(rig: Rig) -> None:
     placed(rig)
     assert rig.exchange.open_orders()[0].status is BrokerStatus.SUBMITTED
+
+
+_VALUES = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.floats(),
+    st.integers(),
+    st.text(max_size=5),
+    st.sampled_from(["LMT", "STP", "TRAIL", "BUY", "SELL", "GTC", AAPL_ID, f"{AAPL_ID}@NASDAQ", 260, "5", "entry"]),
+    st.lists(st.integers(), max_size=1),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.dictionaries(st.sampled_from(sorted(KNOWN)), _VALUES), min_size=1, max_size=3))
+def test_whatever_a_ticket_holds_it_is_answered(changes: list[dict[str, Any]]) -> None:
+    rig = Rig()
+    answer = place(rig, *(ticket() | change for change in changes))
+    assert answer.status in (200, 400)
+    assert not rig.exchange.staged_orders()
+    taken = [row for row in answer.body if "order_id" in row] if isinstance(answer.body, list) else []
+    assert len(taken) == len(rig.exchange.open_orders()) + len(rig.exchange.completed_orders())
+    live(rig)
+    rig.check()

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from moondev_ibkr.brokers.errors import ConfigurationError
 from moondev_ibkr.brokers.simulation.portal.order_words import filter_word
-from moondev_ibkr.brokers.simulation.portal.questions import QUESTIONS, question
+from moondev_ibkr.brokers.simulation.portal.questions import QUESTIONS
 from moondev_ibkr.brokers.simulation.portal.request import Answer
+from moondev_ibkr.brokers.simulation.portal.settings import PortalSettings
 
 from .orders import ORDERS, place, placed, ticket
 from .rig import ACCOUNT, Rig
@@ -184,7 +185,7 @@ def test_ibs_own_list_can_be_suppressed_in_one_request(rig: Rig) -> None:
 
 def test_an_unknown_question_in_the_settings_is_a_mistake_of_whoever_wrote_them() -> None:
     with pytest.raises(ConfigurationError, match="o99"):
-        question("o99")
+        PortalSettings(questions=("o163", "o99"))
 
 
 # prompts

@@ -18,6 +18,7 @@ from ..events import ExchangeEvent, Executed
 from ..tickets import Execution, OrderView
 from .order_tickets import PORTAL_CLIENT_ID
 from .order_words import SORT_BY_TIME, STATUS, filter_word
+from .request import whole_number
 from .settings import OrderIds, PortalSettings, Visibility
 
 if TYPE_CHECKING:
@@ -53,9 +54,10 @@ def number_of(door: PortalDoor, perm_id: int) -> int:
 
 def view_of(door: PortalDoor, number: str) -> OrderView | None:
     """The order that a client names; None when there is none, or none to be seen."""
-    if not number.isdecimal():
+    told = whole_number(number)
+    if told is None:
         return None
-    perm_id = int(number) if door.settings.order_ids is OrderIds.PERM else int(number) + OWN_NUMBERS
+    perm_id = told if door.settings.order_ids is OrderIds.PERM else told + OWN_NUMBERS
     view = door.exchange.order_by_perm(perm_id)
     return view if view is not None and not view.staged and sees(door, view.client_id) else None
 

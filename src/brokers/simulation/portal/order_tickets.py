@@ -20,7 +20,7 @@ from ...domain.order import OrderType, Side, TimeInForce
 from ..refusals import Reason, refuse
 from ..tickets import OcaType, OrderTicket, OrderView
 from .order_words import SIDES_TAKEN, TYPES_TAKEN
-from .request import PortalRefusal
+from .request import PortalRefusal, whole_number
 
 if TYPE_CHECKING:
     from .session import PortalSession
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 #: The client id of every order that the portal places. No TWS client has one below zero.
 PORTAL_CLIENT_ID = -1
 LONGEST_COID = 64
+#: Digits of a number, and places of its point.
+MOST_DIGITS = 15
 BAD_TYPE = refuse(Reason.BAD_TYPE).text
 
 #: Fields that ask for what the exchange does not do -> the answer.
@@ -63,11 +65,10 @@ def read_tickets(session: PortalSession, account: str, rows: Sequence[Any], new_
     `new_group` names the group of rows with isSingleGroup. Order ids are not given out yet.
     """
     drafts = [read_ticket(session, account, row) for row in rows]
-    if len(rows) > 1:
-        if all(_flag(row, "isSingleGroup") for row in rows):
-            return [_grouped(draft, f"portal-{new_group.hex[:12]}") for draft in drafts]
-        if not any(draft.parent for draft in drafts):
+    if len(rows) > 1 and not any(draft.parent for draft in drafts):
+        if not all(_flag(row, "isSingleGroup") for row in rows):
             raise PortalRefusal("Only brackets and groups may send several orders in one request")
+        return [_grouped(draft, f"portal-{new_group.hex[:12]}") for draft in drafts]
     return sorted(drafts, key=lambda draft: bool(draft.parent))
 
 
@@ -85,8 +86,8 @@ def read_ticket(session: PortalSession, account: str, row: Any) -> Draft:
         raise PortalRefusal(f"Bad Request: acctId {named} is not the account of the request")
     _refuse_unsupported(row, details)
     coid = str(row.get("cOID") or "")
-    if len(coid) > LONGEST_COID:
-        raise PortalRefusal(f"Bad Request: cOID is longer than {LONGEST_COID} characters")
+    if len(coid) > LONGEST_COID or not coid.isprintable():
+        raise PortalRefusal(f"Bad Request: cOID is longer than {LONGEST_COID} characters, or not text")
     kind = _kind(row)
     ticket = OrderTicket(
         client_id=PORTAL_CLIENT_ID,
@@ -139,11 +140,15 @@ def _contract(session: PortalSession, row: Mapping[str, Any]) -> tuple[Instrumen
     number, _, exchange = str(row.get("conidex") or row.get("conid") or "").partition("@")
     if not number:
         raise PortalRefusal("Bad Request: conid is missing")
-    details = session.door.exchange.details(int(number)) if number.isdecimal() else None
+    conid = whole_number(number)
+    details = session.door.exchange.details(conid) if conid is not None else None
     if details is None:
         raise rejected(refuse(Reason.NO_CONTRACT).text)
-    wanted = exchange or str(row.get("listingExchange") or "")
-    return details, wanted or details.instrument.exchange
+    instrument = details.instrument
+    wanted = exchange or str(row.get("listingExchange") or instrument.exchange)
+    if wanted not in (*details.valid_exchanges, instrument.exchange, instrument.primary_exchange):
+        raise rejected(refuse(Reason.NO_CONTRACT).text)
+    return details, wanted
 
 
 def _refuse_unsupported(row: Mapping[str, Any], details: InstrumentDetails) -> None:
@@ -213,9 +218,15 @@ def _number(row: Mapping[str, Any], name: str, *, needed: bool = False) -> Decim
         number = Decimal(str(value).replace(",", ""))
     except InvalidOperation:
         number = Decimal("NaN")
-    if isinstance(value, bool) or not number.is_finite():
+    if isinstance(value, bool) or not number.is_finite() or not _is_sane(number):
         raise PortalRefusal(f"Bad Request: {name} {value!r} is not a number")
     return number
+
+
+def _is_sane(number: Decimal) -> bool:
+    """Within what any price or size can be; beyond it, arithmetic would not be exact."""
+    digits = number.as_tuple()
+    return len(digits.digits) <= MOST_DIGITS and abs(int(digits.exponent)) <= MOST_DIGITS
 
 
 def _flag(row: Any, name: str, *, default: bool = False) -> bool:

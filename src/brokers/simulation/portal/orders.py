@@ -239,11 +239,10 @@ class OrderDesk:
         """`number` "-1": every order of the account that may be touched here."""
         self.disturb(account)
         if number == ALL_ORDERS:
-            for view in self._door.exchange.open_orders():
-                # A parent's end has ended its children by now.
-                present = self._door.exchange.order_by_perm(view.perm_id)
-                if present is not None and present.completed_at is None and present.account == account:
-                    self._cancel(present)
+            views = [view for view in self._door.exchange.open_orders() if view.account == account]
+            # Children first: their parent's end would be theirs.
+            for view in sorted(views, key=lambda view: view.parent_perm_id == 0):
+                self._cancel(view)
             return Answer(self._cancelled(int(ALL_ORDERS)))
         view = self.reachable(account, number)
         text = self._cancel(view)

@@ -11,6 +11,8 @@ from ...errors import InvalidRequest
 
 #: Everything lives below it; the server takes paths without it too, as IB's own gateway does.
 BASE = "/v1/api"
+#: Digits of a whole number at most.
+LONGEST_NUMBER = 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,11 @@ class PortalRefusal(InvalidRequest):
         refusal = cls("Access Denied", 401)
         refusal.answer = Answer("Access Denied", 401, "text/html; charset=utf-8")
         return refusal
+
+
+def whole_number(text: str) -> int | None:
+    """A number of digits alone, as ids, pages and days are written; None for anything else."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= LONGEST_NUMBER else None
 
 
 def _number(value: Any) -> Any:

@@ -7,6 +7,8 @@ from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
 
+from .questions import question
+
 
 class Visibility(StrEnum):
     """Whether one door's orders are seen and can be cancelled at the other (open questions 2, 3 and 10)."""
@@ -111,3 +113,7 @@ class PortalSettings:
     oauth_consumers: tuple[str, ...] = field(default=())
     #: Refuse a signature that leaves the query out; IB's text asks for it, the clients that trade with IB do not do it.
     oauth_covers_query: bool = False
+
+    def __post_init__(self) -> None:
+        for message_id in self.questions:
+            question(message_id)

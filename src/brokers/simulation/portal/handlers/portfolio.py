@@ -6,7 +6,7 @@ from typing import Any
 
 from ..account_rows import allocation as allocation_of
 from ..account_rows import ledger_rows, portfolio_account, position_row, summary_rows, uncached_row
-from ..request import Answer, PortalRefusal, PortalRequest
+from ..request import Answer, PortalRefusal, PortalRequest, whole_number
 from ..routes import Route, Tier
 from ..session import PortalSession
 from .accounts import known_account
@@ -57,9 +57,10 @@ def _account(session: PortalSession, request: PortalRequest) -> str:
 def positions(session: PortalSession, request: PortalRequest) -> Answer:
     """One page of 100, from 0; an empty list beyond the last."""
     account, page = _account(session, request), request.parts.get("page", "0")
-    if not page.isdecimal():
+    number = whole_number(page)
+    if number is None:
         raise PortalRefusal(f"Bad Request: page {page} is not a number")
-    begin = int(page) * PAGE
+    begin = number * PAGE
     return Answer(session.login(PositionCache).rows(account)[begin : begin + PAGE])
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..order_rows import trade_row
 from ..order_sight import LONGEST_DAYS, Fills
-from ..request import Answer, PortalRefusal, PortalRequest
+from ..request import Answer, PortalRefusal, PortalRequest, whole_number
 from ..routes import Route, Tier
 from ..session import PortalSession
 from .accounts import known_account
@@ -27,9 +27,10 @@ def days_of(text: str) -> int:
     """1 to 7; 1 when not given. Raises PortalRefusal for anything else."""
     if not text:
         return 1
-    if not text.isdecimal() or not 1 <= int(text) <= LONGEST_DAYS:
+    days = whole_number(text)
+    if days is None or not 1 <= days <= LONGEST_DAYS:
         raise PortalRefusal(f"Bad Request: days {text} is not between 1 and {LONGEST_DAYS}")
-    return int(text)
+    return days
 
 
 def trades(session: PortalSession, request: PortalRequest) -> Answer:
