@@ -56,7 +56,9 @@ class AccountFeed:
 
     async def ask_positions(self) -> list[Position]:
         """The whole list again; a position that is not in it is gone."""
-        self._arriving = {}
+        if self._arriving is None:
+            # a second caller shares the answer under way: its first rows must not be forgotten
+            self._arriving = {}
         await self._api.reqPositionsAsync()
         return [self._valued(key, position) for key, position in self._positions.items()]
 
