@@ -12,6 +12,7 @@ from ib_async.ib import IB
 from ib_async.objects import IBDefaults
 from ib_async.order import Order, OrderState
 
+from ...errors import BrokerError
 from .connection import Opener, open_tcp
 from .lanes import Outgoing, RateLimit
 from .link import TwsLink
@@ -98,7 +99,12 @@ class TwsApi(IB):
         self._questions[key] = question
         answer = wrapper.startReq(key)
         if not is_sent:
-            send()
+            try:
+                send()
+            except BrokerError as error:
+                # it did not leave: nobody may wait for its answer, on the next link least of all
+                wrapper.fail_request(key, error)
+                raise
         return await answer
 
     async def reqCurrentTimeAsync(self) -> Any:
