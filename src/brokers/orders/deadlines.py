@@ -50,6 +50,9 @@ class Deadlines:
             moments.append(self._waiting[0][0])
         # A check that cannot run now is taken up again when the link is synchronised.
         protection = self._protection.next_due if self._desk.link.synced and not self._verifying else None
+        if protection is not None and not self._desk.port.is_healthy:
+            # synchronised and not healthy: nobody tells when that ends
+            protection = max(protection, self._desk.clock.monotonic() + self._desk.settings.retry_delay)
         if protection is not None:
             moments.append(protection)
         return min(moments) if moments else None
@@ -74,7 +77,8 @@ class Deadlines:
             self._inbound.missing.add(key)
         if late:
             self._reconciler.soon()
-        if self._protection.is_due(now) and not self._verifying and self._desk.link.synced:
+        can_verify = self._desk.link.synced and self._desk.port.is_healthy
+        if self._protection.is_due(now) and not self._verifying and can_verify:
             self._verifying = True
             self._desk.spawn(self._verify(), "protection check")
         self.arm()

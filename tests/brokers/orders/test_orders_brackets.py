@@ -274,6 +274,20 @@ async def test_protection_waits_for_the_link(bench):
     assert live(bench) == {"b1": 100, "b1-1": 40}
 
 
+async def test_a_check_that_an_unhealthy_link_holds_up_is_looked_at_again_later_not_all_the_time(bench):
+    """Synchronised, but a start-up query has no answer yet: the timer must not fire again at once."""
+    await bench.manager.place(bracket(bench, target=None))
+    bench.broker.fill("b1", 40)
+    bench.broker.is_healthy = False
+    await bench.advance(0.5)
+    deadlines = bench.manager._deadlines
+    deadlines._fire()
+    assert deadlines._timer_at >= bench.clock.monotonic() + bench.settings.retry_delay
+    bench.broker.is_healthy = True
+    await bench.advance(bench.settings.retry_delay)
+    assert live(bench)["b1-1"] == 40
+
+
 async def test_protection_passes_the_kill_switch(bench):
     await bench.manager.place(bracket(bench, target=None))
     bench.manager.halt("panic")
