@@ -68,7 +68,7 @@ class Protection:
         if record.root in self._desk.book.brackets:
             self.due.setdefault(record.root, now + self._desk.settings.protect_delay)
         order = record.order
-        ended = order.state in (OrderState.CANCELLED, OrderState.REJECTED)
+        ended = order.state in (OrderState.CANCELLED, OrderState.REJECTED) and self._is_of_this_client(record)
         if ended and not record.cancel_asked and not order.foreign and order.intent.type in STOP_TYPES:
             self._lost.setdefault(record.key, now + self._desk.settings.protect_delay)
 
@@ -149,9 +149,22 @@ class Protection:
             exposure = max(min(exposure, owned), ZERO)
         return BracketView(entry, legs, exposure)
 
+    def _is_of_this_client(self, record: Record) -> bool:
+        """Whether the broker takes changes and cancels of it from here: an order id means nothing to another client."""
+        return record.order.client_id in (None, self._desk.port.client_id)
+
+    def _is_watched_elsewhere(self, entry: Record) -> bool:
+        """Whether another living process of this journal placed it, and looks after it."""
+        client_id = entry.order.client_id
+        return client_id is not None and self._desk.journal.is_client_alive(client_id)
+
     async def _check(self, root: str, now: float) -> None:
         view = self.view(root)
-        if view.exposure < 0:
+        if not self._is_of_this_client(view.entry):
+            # what a dead process left can be given a new stop from here, and nothing else
+            if view.exposure > 0 and not view.live_stops and not self._is_watched_elsewhere(view.entry):
+                await self._keep_protected(root, view, now)
+        elif view.exposure < 0:
             self._desk.life.alarm(
                 f"the exits of bracket {root} filled {-view.exposure} more than its entry", view.entry
             )
@@ -212,7 +225,9 @@ class Protection:
         """Exits cover exactly what is held (fault O50)."""
         for leg in view.live_legs:
             wanted = leg.order.filled + view.exposure
-            if leg.order.intent.quantity != wanted and leg.pending is None and not leg.cancel_asked:
+            if leg.order.intent.quantity == wanted or leg.pending is not None or leg.cancel_asked:
+                continue
+            if self._is_of_this_client(leg):
                 await self._sender.send_change(leg, replace(leg.order.intent, quantity=wanted))
 
     async def _add(self, root: str, view: BracketView, type_: OrderType) -> None:
@@ -245,5 +260,5 @@ class Protection:
 
     async def _cancel(self, records: list[Record]) -> None:
         for record in records:
-            if not record.cancel_asked:
+            if not record.cancel_asked and self._is_of_this_client(record):
                 await self._sender.cancel_record(record)

@@ -92,6 +92,11 @@ class Changes:
         if order.state not in AT_BROKER:
             advice = "it is done" if order.state.is_terminal else "wait until its state is known, or cancel it"
             raise ModifyRejected(what, f"the order is {order.state}", advice, key=record.key)
+        if order.client_id not in (None, self._desk.port.client_id):
+            why = (
+                f"client {order.client_id} of this journal placed it, and the broker takes changes from that one alone"
+            )
+            raise ModifyRejected(what, why, "change it in the process that placed it", key=record.key)
         if len(record.lives) > 1:
             raise ModifyRejected(what, "it is at the broker under several permIds", "cancel it", key=record.key)
         if record.pending is not None:

@@ -210,3 +210,10 @@ async def test_d09_a_commission_that_ib_did_not_tell_is_not_nothing(channel):
     channel.on_commission(CommissionReport("e.01", 0.35, "USD"))
     ((name, told),) = channel.listener.told
     assert (name, told.commission) == ("on_commission", Decimal("0.35"))
+
+
+async def test_a_cancel_never_names_another_client_s_order_by_its_number(channel):
+    """Order ids are the client's own: the same number here is another order, or none."""
+    with pytest.raises(NotConnected, match="belongs to client 12"):
+        await channel.cancel(3, 700, 12)
+    assert channel._api.client.sent == []

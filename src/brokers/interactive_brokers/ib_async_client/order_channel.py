@@ -97,7 +97,8 @@ class OrderChannel:
     async def cancel(self, order_id: int, perm_id: int | None, client_id: int | None) -> None:
         what = f"cancel of order {order_id}"
         self._session.require(what)
-        if client_id is not None and client_id != self._session.settings.client_id and order_id <= 0:
+        if client_id is not None and client_id != self._session.settings.client_id:
+            # an order id is the client's own: the same number here names another order, or none
             raise NotConnected(
                 what, f"it belongs to client {client_id} and has no id here (permId {perm_id})", "cancel it there"
             )
