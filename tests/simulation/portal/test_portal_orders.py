@@ -479,6 +479,16 @@ def test_a_partial_fill_tells_its_sizes_and_when_it_traded() -> None:
     assert row["lastExecutionTime_r"] > before
 
 
+def test_p12_the_status_of_an_order_of_another_account_is_a_503_until_that_is_chosen() -> None:
+    accounts = (AccountSettings(), AccountSettings("DU0000002"))
+    rig = Rig(gateway={"exchange": ExchangeSettings(accounts=accounts)})
+    (row,) = rig.post("/iserver/account/DU0000002/orders", {"orders": [ticket()]}).body
+    path = f"/iserver/account/order/status/{row['order_id']}"
+    assert rig.get(path).status == 503
+    rig.post("/iserver/account", {"acctId": "DU0000002"})
+    assert rig.get(path).body["account"] == "DU0000002"
+
+
 # what-if
 
 

@@ -98,6 +98,7 @@ def test_any_other_order_request_ends_a_question(rig: Rig) -> None:
     number = placed(rig)
     disturbances = {
         "another order": lambda: placed(rig),
+        "an order that cannot be read": lambda: place(rig, {}),
         "a what-if": lambda: rig.post(f"{ORDERS}/whatif", {"orders": [ticket()]}),
         "a change": lambda: rig.post(f"/iserver/account/{ACCOUNT}/order/{number}", ticket(price=259)),
         "a cancel": lambda: rig.delete(f"/iserver/account/{ACCOUNT}/order/{number}"),

@@ -106,7 +106,6 @@ class OrderDesk:
 
     def submit(self, account: str, drafts: Sequence[Draft]) -> Answer:
         """One of the four shapes of a 200, or a PortalRefusal."""
-        self.disturb(account)
         duplicate = self._duplicate(drafts)
         if duplicate is not None:
             return duplicate
@@ -214,7 +213,6 @@ class OrderDesk:
         return view
 
     def change(self, view: OrderView, draft: Draft) -> Answer:
-        self.disturb(view.account)
         if view.completed_at is not None:
             filled = STATUS[view.status] == "Filled"
             raise rejected(
@@ -237,7 +235,6 @@ class OrderDesk:
 
     def cancel(self, account: str, number: str) -> Answer:
         """`number` "-1": every order of the account that may be touched here."""
-        self.disturb(account)
         if number == ALL_ORDERS:
             views = [view for view in self._door.exchange.open_orders() if view.account == account]
             # Children first: their parent's end would be theirs.

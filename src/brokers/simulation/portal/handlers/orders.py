@@ -9,6 +9,7 @@ from uuid import UUID
 
 from ....domain.order import WhatIf
 from ...tickets import OrderTicket
+from ..chosen_account import Chosen
 from ..order_rows import live_row, status_row
 from ..order_sight import LiveOrders, view_of
 from ..order_tickets import PORTAL_CLIENT_ID, Draft, read_change, read_tickets
@@ -20,9 +21,16 @@ from ..session import PortalSession
 from .accounts import known_account
 
 
-def _drafts(session: PortalSession, request: PortalRequest) -> list[Draft]:
-    """The tickets of the body: {"orders": [...]}, or the bare list that old clients send."""
+def _desk(session: PortalSession, request: PortalRequest) -> tuple[OrderDesk, str]:
+    """The desk and the account of the path. A question that waits there is gone, whatever becomes of this request."""
     account = known_account(session, request.parts["account"])
+    desk = session.brokerage(OrderDesk)
+    desk.disturb(account)
+    return desk, account
+
+
+def _drafts(session: PortalSession, request: PortalRequest, account: str) -> list[Draft]:
+    """The tickets of the body: {"orders": [...]}, or the bare list that old clients send."""
     rows = request.body.get("orders") if isinstance(request.body, Mapping) else request.body
     if not isinstance(rows, list) or not rows:
         raise PortalRefusal("Bad Request: orders is missing")
@@ -31,14 +39,14 @@ def _drafts(session: PortalSession, request: PortalRequest) -> list[Draft]:
 
 
 def place(session: PortalSession, request: PortalRequest) -> Answer:
-    return session.brokerage(OrderDesk).submit(request.parts["account"], _drafts(session, request))
+    desk, account = _desk(session, request)
+    return desk.submit(account, _drafts(session, request, account))
 
 
 def what_if(session: PortalSession, request: PortalRequest) -> Answer:
     """Every figure is text; what the exchange cannot tell is "N/A"."""
-    desk = session.brokerage(OrderDesk)
-    desk.disturb(request.parts["account"])
-    ticket, estimate = desk.what_if(_drafts(session, request))
+    desk, account = _desk(session, request)
+    ticket, estimate = desk.what_if(_drafts(session, request, account))
     return Answer(_estimate(session, ticket, estimate))
 
 
@@ -78,15 +86,14 @@ def _money(amount: Decimal | None) -> str:
 
 def change(session: PortalSession, request: PortalRequest) -> Answer:
     """One bare ticket with every attribute, as it is to be."""
-    account = known_account(session, request.parts["account"])
-    desk = session.brokerage(OrderDesk)
+    desk, account = _desk(session, request)
     view = desk.reachable(account, request.parts["order"])
     return desk.change(view, read_change(session, view, request.body))
 
 
 def cancel(session: PortalSession, request: PortalRequest) -> Answer:
-    account = known_account(session, request.parts["account"])
-    return session.brokerage(OrderDesk).cancel(account, request.parts["order"])
+    desk, account = _desk(session, request)
+    return desk.cancel(account, request.parts["order"])
 
 
 def live_orders(session: PortalSession, request: PortalRequest) -> Answer:
@@ -100,10 +107,12 @@ def live_orders(session: PortalSession, request: PortalRequest) -> Answer:
 
 
 def status(session: PortalSession, request: PortalRequest) -> Answer:
-    """Only for orders that this session has seen: its own, and all once the live orders were asked for."""
+    """Only for orders of the chosen account that this session has seen: its own, and all once the live orders were
+    asked for (fault P12)."""
     view = view_of(session.door, request.parts["order"])
     own = view is not None and view.client_id == PORTAL_CLIENT_ID and view.created_at >= session.brokerage_at
-    if view is None or not (own or session.brokerage(LiveOrders).warm):
+    cached = own or session.brokerage(LiveOrders).warm
+    if view is None or not cached or view.account != session.brokerage(Chosen).account:
         return Answer(None, 503, delay=UPSTREAM_SECONDS)
     return Answer(status_row(session.door, view))
 
