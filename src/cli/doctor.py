@@ -23,6 +23,7 @@ from ..brokers.calendar import MarketCalendar, session_of
 from ..brokers.domain.instrument import Instrument, InstrumentDetails
 from ..brokers.domain.market_data import BarSize, DataType
 from ..brokers.domain.order import NewOrder, OrderType, Side
+from ..brokers.domain.order_states import OrderState
 from ..brokers.domain.reports import WireOrder
 from ..brokers.domain.sessions import Session
 from ..brokers.errors import BrokerError, ConnectFailed, DeadlineExceeded, LiveNotAllowed, NoPermission, RequestFailed
@@ -30,7 +31,7 @@ from ..brokers.interactive_brokers.config.ib_config import TwsSettings
 from ..brokers.interactive_brokers.ib_async_client import IbAsyncClient
 from ..brokers.interactive_brokers.ib_transport import BarRequest
 from ..brokers.journal import Journal
-from ..config.settings import SIMULATED_ACCOUNT, TWS_PORTS, Environment, Settings
+from ..config.settings import SIMULATED_ACCOUNT, TWS_PORTS, Environment, FailoverMode, Settings
 from .boundary import FAILED, OK, print_json, run_async
 from .opening import Opening, on_paper, settings_for
 from .options import BrokerChoice, BrokerOption, ConfigOption, JsonOption, LiveOption
@@ -123,6 +124,8 @@ async def checklist(settings: Settings, symbol: str) -> AsyncIterator[Check]:
     where = f"{settings.host}:{settings.tws_port}"
     yield Check("settings", Verdict.OK, f"environment {settings.environment}, {where}, client {settings.client_id}")
     yield journal_check(settings)
+    for check in pen_checks(settings):
+        yield check
     client = IbAsyncClient(TwsSettings.from_settings(settings))
     try:
         try:
@@ -197,6 +200,39 @@ def journal_check(settings: Settings) -> Check:
     if broken is not None:
         return Check("journal", Verdict.FAIL, f"{path} was changed from outside: {broken}", "restore it from a backup")
     return Check("journal", Verdict.OK, f"{path}, every link of its chain holds")
+
+
+def pen_checks(settings: Settings) -> list[Check]:
+    """Which door the journal lets write, and every order that it left in doubt; nothing where there is no journal."""
+    path = settings.state_folder / "journal.sqlite"
+    if not path.exists():
+        return []
+    try:
+        journal = Journal(path)
+        try:
+            lease, orders = journal.door(), journal.load_orders()
+        finally:
+            journal.close()
+    except BrokerError as error:
+        return [Check("orders in doubt", Verdict.FAIL, error.why or error.what, error.next)]
+    checks = []
+    if lease is not None:
+        elsewhere = lease.door == "portal" and settings.failover is FailoverMode.OFF
+        step = "set IB_FAILOVER as it was, or give the pen back: moondev-ibkr doors --to tws" if elsewhere else ""
+        verdict = Verdict.WARN if elsewhere else Verdict.OK
+        checks.append(Check("pen", verdict, f"orders go through {lease.door} (epoch {lease.epoch})", step))
+    doubts = [
+        f"{row.intent.key} ({row.intent.side} {row.intent.quantity} {row.intent.instrument.symbol}, through "
+        f"{row.door}): {row.reason or 'no answer was written down'}"
+        for row in orders
+        if row.state is OrderState.UNKNOWN
+    ]
+    step = "connect: it ends by what the broker's orders and executions show; cancels pass meanwhile"
+    if doubts:
+        checks.append(Check("orders in doubt", Verdict.WARN, "; ".join(doubts), step))
+    else:
+        checks.append(Check("orders in doubt", Verdict.OK, "none"))
+    return checks
 
 
 class Examination:

@@ -6,17 +6,21 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from moondev_ibkr.brokers.domain.instrument import Instrument
+from moondev_ibkr.brokers.domain.order import NewOrder, Side
+from moondev_ibkr.brokers.domain.order_states import OrderState
 from moondev_ibkr.brokers.interactive_brokers.config.ib_config import TwsSettings as ClientSettings
 from moondev_ibkr.brokers.interactive_brokers.ib_async_client import IbAsyncClient
-from moondev_ibkr.brokers.journal import Journal
+from moondev_ibkr.brokers.journal import IntentRow, Journal, Observed, OrderRow
 from moondev_ibkr.brokers.simulation.gateway import Gateway
 from moondev_ibkr.brokers.simulation.gateway_settings import ClockMode, GatewaySettings
 from moondev_ibkr.brokers.simulation.tws.settings import TwsSettings
 from moondev_ibkr.cli import doctor
-from moondev_ibkr.cli.doctor import Check, Verdict, checklist
+from moondev_ibkr.cli.doctor import Check, Verdict, checklist, pen_checks
 from moondev_ibkr.config.settings import Environment, Settings
 
 from .conftest import Command, free_port
@@ -233,3 +237,21 @@ async def test_the_last_prices_of_a_closed_market_are_good_enough(tmp_path: Path
         checks = await examine(settings(tmp_path, port))
     assert failures(checks) == []
     assert "last" in checks["market data"].found
+
+
+def test_the_pen_and_the_orders_in_doubt_are_read_from_the_journal(tmp_path: Path) -> None:
+    chosen = settings(tmp_path, 4002)
+    assert pen_checks(chosen) == []
+    chosen.state_folder.mkdir(parents=True)
+    with contextlib.closing(Journal(chosen.state_folder / "journal.sqlite")) as journal:
+        journal.claim_door("tws")
+        lease = journal.switch_door("portal")
+        intent = NewOrder(Instrument("AAPL"), Side.BUY, Decimal(10), key="k1")
+        journal.record_intents([IntentRow(intent, "DU1", "k1")], client_id=1, floor=1, lease=lease)
+        row = OrderRow(intent, OrderState.UNKNOWN, 1, 1, reason="the link ended before an answer")
+        journal.write(Observed(orders={"k1": row}))
+    pen, doubt = pen_checks(chosen)
+    assert (pen.verdict, pen.found) == (Verdict.WARN, "orders go through portal (epoch 2)")
+    assert "doors --to tws" in pen.next
+    assert doubt.verdict is Verdict.WARN
+    assert "k1 (BUY 10 AAPL, through portal): the link ended" in doubt.found
