@@ -236,6 +236,13 @@ def test_a_bracket_hangs_on_the_parents_coid_and_its_exits_wait(rig: Rig) -> Non
     assert "order_ref" not in live(rig)[1]
 
 
+def test_a_bracket_is_answered_in_the_order_of_its_request(rig: Rig) -> None:
+    answer = place(rig, ticket("LMT", "SELL", price=270, parentId="entry"), ticket(cOID="entry", price=264))
+    assert [row["order_status"] for row in answer.body] == ["PreSubmitted", "Submitted"]
+    by_number = {row["orderId"]: row["side"] for row in live(rig)}
+    assert [by_number[int(row["order_id"])] for row in answer.body] == ["SELL", "BUY"]
+
+
 def test_a_leg_may_follow_its_parent_later(rig: Rig) -> None:
     placed(rig, ticket(cOID="entry", price=264))
     placed(rig, ticket("LMT", "SELL", price=270, parentId="entry"))

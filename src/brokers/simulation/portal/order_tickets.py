@@ -46,12 +46,14 @@ FUTURES_FIELDS = ("manualIndicator", "extOperator")
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A ticket as read. `coid` "" when none was given; `parent` is the parentId as the client wrote it."""
+    """A ticket as read. `coid` "" when none was given; `parent` is the parentId as the client wrote it; `place` is
+    where the ticket stood in the request, from 0."""
 
     ticket: OrderTicket
     details: InstrumentDetails
     coid: str = ""
     parent: str = ""
+    place: int = 0
 
 
 def rejected(text: str) -> PortalRefusal:
@@ -64,7 +66,7 @@ def read_tickets(session: PortalSession, account: str, rows: Sequence[Any], new_
 
     `new_group` names the group of rows with isSingleGroup. Order ids are not given out yet.
     """
-    drafts = [read_ticket(session, account, row) for row in rows]
+    drafts = [replace(read_ticket(session, account, row), place=place) for place, row in enumerate(rows)]
     if len(rows) > 1 and not any(draft.parent for draft in drafts):
         if not all(_flag(row, "isSingleGroup") for row in rows):
             raise PortalRefusal("Only brackets and groups may send several orders in one request")

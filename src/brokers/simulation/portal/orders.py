@@ -89,6 +89,24 @@ class Heard:
         return next((text for text, key in keys if key == ticket.key), "")
 
 
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """What became of a ticket; `text` is the exchange's refusal, "" for none."""
+
+    draft: Draft
+    view: OrderView | None
+    text: str
+
+    @property
+    def is_known(self) -> bool:
+        """There is an order, working, finished or refused; one that is still staged was told to nobody."""
+        return self.view is not None and not self.view.staged
+
+    @property
+    def is_taken(self) -> bool:
+        return self.is_known and not self.text
+
+
 class OrderDesk:
     """Not thread-safe. `suppressed` are the message ids that this session is not asked any more."""
 
@@ -172,20 +190,21 @@ class OrderDesk:
         with self._listening() as heard:
             for draft in drafts:
                 exchange.place(draft.ticket, at_desk=True)
-        views = [exchange.order(*draft.ticket.key) for draft in drafts]
-        texts = [heard.text_of(draft.ticket) for draft in drafts]
-        there = [view is not None and not view.staged for view in views]
-        for draft, view, is_there in zip(drafts, views, there, strict=True):
-            if is_there and draft.coid:
-                self._coids.add(draft.coid)
-                self._door.state(Coids).take(draft.coid)
-            elif view is not None and view.staged:
-                exchange.cancel_perm(view.perm_id)
-        if not any(is_there and not text for is_there, text in zip(there, texts, strict=True)) and any(texts):
-            return Answer({"error": next(text for text in texts if text)})
-        if any(not is_there and not text for is_there, text in zip(there, texts, strict=True)):
+        # Parents first, so that the first refusal is the cause of the others.
+        found = [Placed(draft, exchange.order(*draft.ticket.key), heard.text_of(draft.ticket)) for draft in drafts]
+        for row in found:
+            if row.is_known and row.draft.coid:
+                self._coids.add(row.draft.coid)
+                self._door.state(Coids).take(row.draft.coid)
+            elif row.view is not None and row.view.staged:
+                exchange.cancel_perm(row.view.perm_id)
+        texts = [row.text for row in found if row.text]
+        if texts and not any(row.is_taken for row in found):
+            return Answer({"error": texts[0]})
+        if not all(row.is_known or row.text for row in found):
             return Answer(None, 503, delay=UPSTREAM_SECONDS)
-        return Answer([self._outcome(view, text) for view, text in zip(views, texts, strict=True)])
+        found.sort(key=lambda row: row.draft.place)
+        return Answer([self._outcome(row.view, row.text) for row in found])
 
     def _outcome(self, view: OrderView | None, text: str) -> dict[str, Any]:
         return {"error": text} if view is None or text else self._accepted(view)
