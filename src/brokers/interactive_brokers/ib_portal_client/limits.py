@@ -96,6 +96,13 @@ class _Bucket:
         self._left.append(now)
         self.in_flight += 1
 
+    def arrive(self, now: float) -> None:
+        """Answered or failed. A row of one counts from here on: the way there may have taken long (a TLS handshake, an
+        OAuth exchange), and the next one's less."""
+        self.in_flight -= 1
+        if self.row.count == 1:
+            self._left[-1] = now
+
 
 @dataclass(slots=True, eq=False)
 class _Waiting:
@@ -175,8 +182,9 @@ class Lanes:
 
     def _arrived(self, waiting: _Waiting) -> None:
         self._in_flight[waiting.priority] -= 1
+        now = asyncio.get_running_loop().time()
         for bucket in waiting.buckets:
-            bucket.in_flight -= 1
+            bucket.arrive(now)
         self._pump()
 
     def _too_many(self, call: HttpCall, reply: HttpReply) -> None:
