@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from ...errors import ConnectFailed
+from ...errors import ConnectFailed, NotConnected
 from ..config.ib_config import PortalSettings
 from .answers import Trouble, expect_object, failure, judge, told
 from .limits import Priority
@@ -39,6 +39,10 @@ def shortcoming(status: dict[str, Any]) -> str:
     return ", ".join([*words, *told_words]) or "not usable"
 
 
+class NoBridge(NotConnected):
+    """The gateway answers, and has no brokerage session behind it."""
+
+
 class Handshake:
     """`exchange` makes one reading exchange, or raises NotConnected or LinkLost. Refusals are ConnectFailed or
     RequestFailed and change nothing here."""
@@ -69,6 +73,22 @@ class Handshake:
         began = not is_usable(status)
         if began:
             await self._init()
+        try:
+            self.accounts = await self._ask_accounts()
+        except NoBridge:
+            if began:
+                raise
+            # the status does not always know that the bridge behind it is gone (fault P05)
+            await self._init()
+            began = True
+            self.accounts = await self._ask_accounts()
+        if self._settings.confirm:
+            call = HttpCall("POST", SUPPRESS, body={"messageIds": sorted(self._settings.confirm)}, what="suppressions")
+            await self.plain(call)
+        await self.plain(HttpCall("GET", "/portfolio/accounts", what="portfolio accounts"))
+        return began
+
+    async def _ask_accounts(self) -> tuple[str, ...]:
         body = await self.plain(HttpCall("GET", ACCOUNTS, what="accounts"))
         accounts = body.get("accounts") if isinstance(body, dict) else None
         if not isinstance(accounts, list) or not accounts:
@@ -77,12 +97,7 @@ class Handshake:
                 "the brokerage session tells no accounts; another session of this user may hold it",
                 kind="account",
             )
-        self.accounts = tuple(str(account) for account in accounts if account != "All")
-        if self._settings.confirm:
-            call = HttpCall("POST", SUPPRESS, body={"messageIds": sorted(self._settings.confirm)}, what="suppressions")
-            await self.plain(call)
-        await self.plain(HttpCall("GET", "/portfolio/accounts", what="portfolio accounts"))
-        return began
+        return tuple(str(account) for account in accounts if account != "All")
 
     async def plain(self, call: HttpCall) -> Any:
         """As `ask`, but refusals are of the session that is being established and change no state."""
@@ -94,6 +109,8 @@ class Handshake:
             raise ConnectFailed(
                 str(call), told(reply), f"log in at {self._settings.url} with a browser", kind="account"
             )
+        if row.trouble is Trouble.NO_BRIDGE:
+            raise NoBridge(str(call), f"{row.trouble}: {told(reply)}", "it is begun again")
         raise failure(call, reply, row)
 
     async def _status(self) -> dict[str, Any]:
