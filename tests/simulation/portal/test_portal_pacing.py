@@ -13,13 +13,32 @@ STATUS = "/iserver/auth/status"
 
 
 def paced(**settings: object) -> Rig:
-    return Rig(**{"requests_per_second": 10, **settings})
+    return Rig(**{"requests_per_second": 10, "slow_sequential": False, **settings})
 
 
 def test_ten_requests_a_second_and_no_more() -> None:
     rig = paced()
     assert [rig.get(STATUS).status for _ in range(11)] == [200] * 10 + [429]
     assert "error" in rig.get(STATUS).body
+    rig.wait(1.0)
+    assert rig.get(STATUS).status == 200
+
+
+def test_who_waits_for_each_answer_is_slowed_to_the_limit() -> None:
+    rig = paced(slow_sequential=True)
+    began = rig.clock.now
+    for _ in range(40):
+        answer = rig.get(STATUS)
+        assert answer.status == 200
+        rig.wait(answer.delay + 0.001)
+    assert 2.9 < rig.clock.now - began < 3.3
+
+
+def test_who_does_not_wait_is_refused() -> None:
+    rig = paced(slow_sequential=True)
+    found = [rig.get(STATUS) for _ in range(12)]
+    assert [answer.status for answer in found] == [200] * 11 + [429]
+    assert found[10].delay == pytest.approx(1.0)
     rig.wait(1.0)
     assert rig.get(STATUS).status == 200
 

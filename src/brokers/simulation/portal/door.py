@@ -149,9 +149,7 @@ class PortalDoor:
             change = self.faults.intercept(request, route, served=False)
             if change is not None:
                 return change(request, None)
-            answer = self._serve(request, route, parts)
-        except PortalRefusal as refusal:
-            answer = refusal.answer
+            answer = self._admit(request, route, parts)
         except BrokerError as error:
             answer = Answer({"error": str(error)}, 500)
         except Exception:  # the boundary of one request: the client is told, the others go on
@@ -161,10 +159,17 @@ class PortalDoor:
         change = self.faults.intercept(request, route, served=True)
         return answer if change is None else change(request, answer)
 
+    def _admit(self, request: PortalRequest, route: Route | None, parts: dict[str, str]) -> Answer:
+        admission = self.pacer.admit(request.peer, route.pace if route is not None else "")
+        if admission.refusal:
+            return Answer({"error": admission.refusal}, 429)
+        try:
+            answer = self._serve(request, route, parts)
+        except PortalRefusal as refusal:
+            answer = refusal.answer
+        return replace(answer, delay=max(answer.delay, admission.delay)) if admission.delay else answer
+
     def _serve(self, request: PortalRequest, route: Route | None, parts: dict[str, str]) -> Answer:
-        refusal = self.pacer.admit(request.peer, route.pace if route is not None else "")
-        if refusal is not None:
-            return Answer({"error": refusal}, 429)
         if self.faults.maintenance:
             return UNAVAILABLE
         session = self.session_of(request)

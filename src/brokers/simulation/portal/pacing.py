@@ -47,6 +47,15 @@ LIMITS: dict[str, Limit] = {
     "transactions": Limit(1, 900.0, "POST /pa/transactions"),
 }
 
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """`refusal` is the text of a 429, "" for a request that runs. `delay`: seconds by which its answer is late."""
+
+    refusal: str = ""
+    delay: float = 0.0
+
+
 TOO_MANY = "Too many requests, please try again later."
 
 
@@ -59,27 +68,37 @@ class Pacer:
         self._times: dict[tuple[str, str], deque[float]] = {}
         self._strikes: dict[str, deque[float]] = {}
         self._boxed: dict[str, float] = {}
+        #: When the last answer that was made to wait leaves, by peer.
+        self._answered_at: dict[str, float] = {}
         self._everybody_until = float("-inf")
 
-    def admit(self, peer: str, pace: str) -> str | None:
-        """None when the request may run, else the text of the 429. `pace` names a row, "" only the global limit.
+    def admit(self, peer: str, pace: str) -> Admission:
+        """Whether the request may run. `pace` names a row, "" only the global limit; KeyError for one that does not
+        exist. A refused request is not counted against the limits, but is a strike.
 
-        A refused request is not counted against the limits, but is a strike. KeyError for a row that does not exist.
+        With `slow_sequential`, one that is beyond the global limit alone runs, and its answer waits until it would be
+        within; who does not wait for that answer asks in parallel, and is refused.
         """
         now = self._monotonic()
         if self.is_boxed(peer):
-            return TOO_MANY
+            return Admission(TOO_MANY)
         rate = self._settings.requests_per_second
         if not rate:
-            return None
-        rows = [("", Limit(rate, 1.0, "all requests"))] + ([(pace, LIMITS[pace])] if pace else [])
-        windows = [self._window(peer, name, limit, now) for name, limit in rows]
-        if any(len(times) >= limit.count for times, (_, limit) in zip(windows, rows, strict=True)):
-            self._strike(peer, now)
-            return TOO_MANY
-        for times in windows:
-            times.append(now)
-        return None
+            return Admission()
+        every = self._window(peer, "", Limit(rate, 1.0, "all requests"), now)
+        row = self._window(peer, pace, LIMITS[pace], now) if pace else None
+        delay = 0.0
+        if row is not None and len(row) >= LIMITS[pace].count:
+            return self._strike(peer, now)
+        if len(every) >= rate:
+            if not self._settings.slow_sequential or now < self._answered_at.get(peer, now):
+                return self._strike(peer, now)
+            delay = every[-rate] + 1.0 - now
+            self._answered_at[peer] = now + delay
+        every.append(now + delay)
+        if row is not None:
+            row.append(now)
+        return Admission(delay=delay)
 
     def is_boxed(self, peer: str) -> bool:
         now = self._monotonic()
@@ -94,6 +113,7 @@ class Pacer:
         self._everybody_until = float("-inf")
         self._boxed.clear()
         self._strikes.clear()
+        self._answered_at.clear()
 
     def _window(self, peer: str, name: str, limit: Limit, now: float) -> deque[float]:
         if len(self._times) > REMEMBERED:
@@ -103,7 +123,7 @@ class Pacer:
             times.popleft()
         return times
 
-    def _strike(self, peer: str, now: float) -> None:
+    def _strike(self, peer: str, now: float) -> Admission:
         strikes = self._strikes.setdefault(peer, deque())
         strikes.append(now)
         while now - strikes[0] >= STRIKE_WINDOW:
@@ -111,3 +131,4 @@ class Pacer:
         if len(strikes) >= self._settings.penalty_strikes:
             self._boxed[peer] = now + self._settings.penalty_seconds
             del self._strikes[peer]
+        return Admission(TOO_MANY)

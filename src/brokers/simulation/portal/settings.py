@@ -79,6 +79,9 @@ class PortalSettings:
     login_seconds: float = 86_400.0
     #: requests a second from one address; 0 turns all pacing off
     requests_per_second: int = 10
+    #: Who waits for each answer is slowed to that rate, as the way to IB does; only parallel requests are refused for
+    #: it. False: whoever is faster is refused.
+    slow_sequential: bool = True
     #: seconds in the penalty box; open question 8: 900 or 600
     penalty_seconds: float = 900.0
     #: refused requests of one address within a minute that put it into the penalty box (IB tells no number)
