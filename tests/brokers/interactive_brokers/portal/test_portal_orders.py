@@ -1,0 +1,523 @@
+"""Orders through the portal client against a paper door in memory: faults P01, P02, P08, P12, P13, O48, Q1, Q3, Q19."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from moondev_ibkr.brokers.domain.instrument import Instrument
+from moondev_ibkr.brokers.domain.order import Bracket, NewOrder, OrderChange, OrderType, Side, TimeInForce, leg_key
+from moondev_ibkr.brokers.domain.order_states import OrderState
+from moondev_ibkr.brokers.domain.reports import BrokerStatus, OrderEffect
+from moondev_ibkr.brokers.errors import (
+    ConfigurationError,
+    ModifyRejected,
+    NotConnected,
+    NotSupported,
+    OrderRejected,
+    OutcomeUnknown,
+)
+from moondev_ibkr.brokers.interactive_brokers.config.ib_config import PortalSettings
+from moondev_ibkr.brokers.interactive_brokers.ib_portal_client.wire import NotSent
+from moondev_ibkr.brokers.interactive_brokers.ib_transport import LinkState
+from moondev_ibkr.brokers.journal import Journal
+from moondev_ibkr.brokers.simulation.portal.orders import OrderDesk
+from moondev_ibkr.brokers.simulation.portal.settings import OrderIds, Registry, SorFrames
+
+from .rig import AAPL, ACCOUNT, START, D, PortalWorld, limit, virtually, wire_order
+
+
+def refs(world: PortalWorld) -> list[str]:
+    """The references of every order that the exchange ever took."""
+    return sorted(row.ticket.order_ref for row in (*world.exchange.open_orders(), *world.exchange.completed_orders()))
+
+
+# What the port tells
+
+
+def test_an_order_is_told_with_its_key_its_own_number_and_a_negative_perm_id() -> None:
+    async def story() -> None:
+        async with PortalWorld() as world:
+            await world.client.place(wire_order(4, limit("k1")))
+            await world.until(lambda: world.listener.orders, "the echo")
+            told = world.listener.orders[-1]
+            assert (told.key, told.order_id, told.client_id, told.account) == ("k1", 4, 7, ACCOUNT)
+            assert told.perm_id < 0
+            assert (told.type, told.tif, told.quantity, told.limit_price) == (
+                OrderType.LIMIT, TimeInForce.DAY, D(10), D(250),
+            )  # fmt: skip
+            assert told.status in (BrokerStatus.SUBMITTED, BrokerStatus.PRE_SUBMITTED)
+            assert world.client.next_order_id == 5
+
+    virtually(story())
+
+
+@pytest.mark.parametrize("frames", list(SorFrames))
+@pytest.mark.parametrize("ids", list(OrderIds))
+def test_both_readings_of_ids_and_frames_trade_alike(frames: SorFrames, ids: OrderIds) -> None:
+    async def story() -> None:
+        async with PortalWorld(broker=True, sor_frames=frames, order_ids=ids) as world:
+            placed = await world.broker.place(limit("k1", price="270"))
+            done = await world.broker.wait(placed.key, 5)
+            assert (done.state, done.filled) == (OrderState.FILLED, D(10))
+            resting = await world.broker.place(limit("k2", price="250"))
+            changed = await world.broker.modify("k2", OrderChange(limit_price=D("251.5"), quantity=D(20)))
+            assert (changed.intent.limit_price, changed.intent.quantity) == (D("251.5"), D(20))
+            await world.broker.cancel("k2")
+            assert (await world.broker.wait(resting.key, 5)).state is OrderState.CANCELLED
+            assert world.broker.manager.alarms == 0
+
+    virtually(story())
+
+
+def test_a_bracket_leaves_in_one_request_and_its_children_carry_no_coid() -> None:
+    async def story() -> None:
+        async with PortalWorld(broker=True) as world:
+            bracket = Bracket(limit("root", price="260"), stop_price=D(240), target_price=D(300))
+            await world.broker.place(bracket)
+            assert world.wire.count(f"POST /iserver/account/{ACCOUNT}/orders") == 1
+            for number in (0, 1, 2):
+                order = world.broker.order(leg_key("root", number))
+                assert order.state in (OrderState.WORKING, OrderState.PRE_SUBMITTED)
+                assert order.perm_id is not None
+            assert [row.ticket.order_ref for row in world.exchange.open_orders()] == ["root", "", ""]
+            await world.broker.cancel("root")
+            for number in (0, 1, 2):
+                assert (await world.broker.wait(leg_key("root", number), 5)).state is OrderState.CANCELLED
+            assert world.broker.manager.alarms == 0
+
+    virtually(story())
+
+
+def test_a_bracket_whose_answer_is_lost_is_found_and_taken_back_p01() -> None:
+    """The manager cancels an entry whose last leg is in doubt; the children end with it."""
+
+    async def story() -> None:
+        async with PortalWorld(broker=True) as world:
+            world.arm("abort-after")
+            bracket = Bracket(limit("root", price="260"), stop_price=D(240), target_price=D(300))
+            await world.broker.place(bracket)
+            legs = [leg_key("root", number) for number in (0, 1, 2)]
+            await world.until(lambda: all(world.broker.order(key).is_terminal for key in legs), "every leg's end")
+            assert {world.broker.order(key).state for key in legs} == {OrderState.CANCELLED}
+            assert len({world.broker.order(key).perm_id for key in legs}) == 3
+            assert world.exchange.open_orders() == []
+            assert world.wire.count(f"POST /iserver/account/{ACCOUNT}/orders") == 1
+
+    virtually(story())
+
+
+# What this door lacks
+
+
+@pytest.mark.parametrize(
+    "intent",
+    [
+        NewOrder(AAPL, Side.BUY, D(1), OrderType.TRAIL, trail_amount=D(2)),
+        NewOrder(AAPL, Side.BUY, D(1), OrderType.MARKET_ON_CLOSE),
+        NewOrder(AAPL, Side.BUY, D(1), OrderType.LIMIT_ON_CLOSE, limit_price=D(100)),
+        NewOrder(AAPL, Side.BUY, D(1), OrderType.LIMIT, limit_price=D(100), tif=TimeInForce.GTD, good_till=START),
+        NewOrder(AAPL, Side.BUY, D(1), OrderType.LIMIT, limit_price=D(100), oca_group="pair"),
+    ],
+    ids=["TRAIL", "MOC", "LOC", "GTD", "OCA"],
+)
+def test_o48_what_the_door_lacks_is_refused_before_the_wire(intent: NewOrder) -> None:
+    async def story() -> None:
+        async with PortalWorld() as world:
+            await world.client.place(wire_order(1, intent))
+            assert [(row.order_id, row.code, row.effect) for row in world.listener.errors] == [
+                (1, 387, OrderEffect.REJECTED)
+            ]
+            assert world.wire.count(f"POST /iserver/account/{ACCOUNT}/orders") == 0
+            if intent.oca_group is None:
+                with pytest.raises(NotSupported):
+                    await world.client.what_if(wire_order(2, intent))
+
+    virtually(story())
+
+
+def test_o48_a_bracket_with_a_leg_that_the_door_lacks_is_refused_whole() -> None:
+    async def story() -> None:
+        async with PortalWorld() as world:
+            entry = limit("root")
+            trail = NewOrder(AAPL, Side.SELL, D(10), OrderType.TRAIL, trail_amount=D(2), key="root-1")
+            await world.client.place(wire_order(1, entry, transmit=False))
+            await world.client.place(wire_order(2, trail, transmit=False, parent_id=1))
+            await world.client.place(wire_order(3, limit("root-2", side=Side.SELL), parent_id=1))
+            assert sorted(row.order_id for row in world.listener.errors) == [1, 2, 3]
+            assert refs(world) == []
+
+    virtually(story())
+
+
+# Questions
+
+
+def test_q19_a_question_that_is_not_on_the_list_is_answered_no_and_told() -> None:
+    async def story() -> None:
+        async with PortalWorld(broker=True, questions=("o354",)) as world:
+            with pytest.raises(OrderRejected) as refused:
+                await world.broker.place(limit("k1"))
+            assert "o354" in str(refused.value)
+            assert "without market data" in str(refused.value)
+            assert refs(world) == []
+            assert world.broker.order("k1").state is OrderState.REJECTED
+
+    virtually(story())
+
+
+def test_q19_a_chain_of_listed_questions_is_answered_yes() -> None:
+    async def story() -> None:
+        settings = {"confirm": frozenset({"o354", "o403", "p12"})}
+        async with PortalWorld(broker=True, questions=("o354", "o403", "p12"), client=settings) as world:
+            # suppressed at the beginning of the session; asked all the same once that is undone
+            world.gateway.portal.session.brokerage(OrderDesk).suppressed.clear()
+            placed = await world.broker.place(limit("k1"))
+            assert placed.state in (OrderState.WORKING, OrderState.PRE_SUBMITTED)
+            assert world.wire.count("POST /iserver/reply/") == 2
+            assert world.wire.count("POST /iserver/notification") == 1
+            assert refs(world) == ["k1"]
+
+    virtually(story())
+
+
+@pytest.mark.parametrize("cap", ["o163", "o383", "o451"])
+def test_q19_price_size_and_value_caps_are_never_confirmed(cap: str) -> None:
+    with pytest.raises(ConfigurationError):
+        PortalSettings(confirm=frozenset({cap}))
+
+
+def test_q19_an_order_beyond_the_account_s_size_limit_is_refused_with_the_broker_s_words() -> None:
+    async def story() -> None:
+        async with PortalWorld(broker=True, size_limit=D(5)) as world:
+            with pytest.raises(OrderRejected, match="Size Limit"):
+                await world.broker.place(limit("k1", 10))
+            assert refs(world) == []
+
+    virtually(story())
+
+
+def test_a_question_about_a_change_that_is_not_confirmed_leaves_the_order_as_it_was() -> None:
+    async def story() -> None:
+        async with PortalWorld(broker=True, size_limit=D(50)) as world:
+            await world.broker.place(limit("k1", 10))
+            with pytest.raises(ModifyRejected):
+                await world.broker.modify("k1", OrderChange(quantity=D(100)))
+            assert world.broker.order("k1").intent.quantity == 10
+            assert [row.ticket.quantity for row in world.exchange.open_orders()] == [10]
+
+    virtually(story())
+
+
+def test_nothing_leaves_between_a_question_and_its_reply() -> None:
+    async def story() -> None:
+        async with PortalWorld(client={"confirm": frozenset({"o354"})}, questions=("o354",)) as world:
+            world.gateway.portal.session.brokerage(OrderDesk).suppressed.clear()
+            placing = asyncio.create_task(world.client.place(wire_order(1, limit("k1"))))
+            await asyncio.sleep(0.001)
+            reads = [asyncio.create_task(world.client.account_summary()) for _ in range(3)]
+            second = asyncio.create_task(world.client.place(wire_order(2, limit("k2"))))
+            await asyncio.gather(placing, second, *reads)
+            names = [name for _, name in world.wire.calls]
+            first = names.index(f"POST /iserver/account/{ACCOUNT}/orders")
+            assert names[first + 1].startswith("POST /iserver/reply/")
+            again = names.index(f"POST /iserver/account/{ACCOUNT}/orders", first + 1)
+            assert names[again + 1].startswith("POST /iserver/reply/")
+            assert refs(world) == ["k1", "k2"]
+
+    virtually(story())
+
+
+# Outcomes that are not known
+
+
+@pytest.mark.parametrize("fault", ["abort-after", "503-after"])
+def test_p01_an_order_whose_answer_is_lost_is_found_and_never_sent_again(fault: str) -> None:
+    async def story() -> None:
+        async with PortalWorld(broker=True) as world:
+            world.arm(fault)
+            await world.broker.place(limit("k1"))
+            live = (OrderState.WORKING, OrderState.PRE_SUBMITTED)
+            await world.until(lambda: world.broker.order("k1").state in live, "the order to be found")
+            assert refs(world) == ["k1"]
+            assert world.wire.count(f"POST /iserver/account/{ACCOUNT}/orders") == 1
+            assert world.client.is_healthy
+
+    virtually(story())
+
+
+def test_p01_an_order_cut_off_before_it_was_taken_ends_as_not_sent_by_two_readings() -> None:
+    async def story() -> None:
+        async with PortalWorld(broker=True) as world:
+            world.arm("abort-before")
+            placed = await world.broker.place(limit("k1"))
+            assert placed.state is OrderState.UNKNOWN
+            assert world.broker.in_doubt(AAPL) is not None
+            await world.until(lambda: world.broker.order("k1").state is OrderState.NOT_SENT, "its absence", 120)
+            assert refs(world) == []
+            assert world.wire.count(f"POST /iserver/account/{ACCOUNT}/orders") == 1
+
+    virtually(story())
+
+
+@pytest.mark.parametrize("when", ["after", "before"])
+def test_p02_a_lost_reply_is_unknown_until_the_orders_tell(when: str) -> None:
+    async def story() -> None:
+        settings = {"confirm": frozenset({"o354"})}
+        async with PortalWorld(broker=True, client=settings, questions=("o354",)) as world:
+            world.gateway.portal.session.brokerage(OrderDesk).suppressed.clear()
+            world.arm("reply-lost", when)
+            await world.broker.place(limit("k1"))
+            ended = (OrderState.WORKING, OrderState.PRE_SUBMITTED, OrderState.NOT_SENT)
+            await world.until(lambda: world.broker.order("k1").state in ended, "the outcome", 120)
+            assert refs(world) == (["k1"] if when == "after" else [])
+            assert (world.broker.order("k1").state is OrderState.NOT_SENT) is (when == "before")
+
+    virtually(story())
+
+
+@pytest.mark.parametrize("registry", list(Registry))
+def test_a_coid_that_is_taken_means_that_the_order_exists(registry: Registry) -> None:
+    async def story() -> None:
+        async with PortalWorld(coid_registry=registry) as world:
+            await world.client.place(wire_order(1, limit("k1")))
+            with pytest.raises(OutcomeUnknown, match="already registered"):
+                await world.client.place(wire_order(2, limit("k1")))
+            await world.until(lambda: world.listener.restored, "the orders to be compared")
+            assert world.listener.errors == []
+            assert refs(world) == ["k1"]
+
+    virtually(story())
+
+
+def test_an_order_that_cannot_leave_is_not_connected_and_nothing_was_sent() -> None:
+    async def story() -> None:
+        async with PortalWorld() as world:
+            world.wire.unreachable = True
+            with pytest.raises(NotConnected):
+                await world.client.place(wire_order(1, limit("k1")))
+            await world.client.place(wire_order(2, limit("r"), transmit=False))
+            with pytest.raises(NotConnected):
+                await world.client.place(wire_order(3, limit("r-1", side=Side.SELL), parent_id=2))
+            assert [(row.order_id, row.effect) for row in world.listener.errors] == [(2, OrderEffect.REJECTED)]
+            await world.until(lambda: world.client.state is LinkState.WAITING, "the loss to be noticed")
+            world.wire.unreachable = False
+            await world.until(lambda: world.client.is_healthy, "the session to be back")
+            assert refs(world) == []
+
+    virtually(story())
+
+
+def test_a_caller_who_leaves_before_anything_left_leaves_no_order() -> None:
+    async def story() -> None:
+        async with PortalWorld() as world:
+            world.arm("delay", "5", "POST /orders")
+            first = asyncio.create_task(world.client.place(wire_order(1, limit("k1"))))
+            await asyncio.sleep(0.1)
+            second = asyncio.create_task(world.client.place(wire_order(2, limit("k2"))))
+            await asyncio.sleep(0.1)
+            second.cancel()
+            first.cancel()
+            await asyncio.sleep(20)
+            assert refs(world) == ["k1"]
+            assert [row.order_id for row in world.listener.errors] == [2]
+            assert any(row.key == "k1" for row in world.listener.orders)
+
+    virtually(story())
+
+
+# Cancels and changes
+
+
+def test_a_cancel_of_an_order_that_is_done_is_refused_with_its_number() -> None:
+    async def story() -> None:
+        async with PortalWorld() as world:
+            await world.client.place(wire_order(1, limit("k1", price="270")))
+            await world.until(lambda: world.listener.fills, "the fill")
+            await world.client.cancel(1, world.listener.fills[0].perm_id, 7)
+            errors = [(row.order_id, row.code, row.effect) for row in world.listener.errors]
+            assert errors == [(1, 10148, OrderEffect.CANCEL_REJECTED)]
+            await world.client.cancel(99, -12345, 7)
+            assert world.listener.errors[-1].code == 10147
+
+    virtually(story())
+
+
+def test_a_cancel_waits_for_the_answer_to_its_own_order() -> None:
+    async def story() -> None:
+        async with PortalWorld() as world:
+            world.arm("delay", "1", "POST /orders")
+            placing = asyncio.create_task(world.client.place(wire_order(1, limit("k1"))))
+            await asyncio.sleep(0.1)
+            await world.client.cancel(1, None, 7)
+            await placing
+            await world.until(lambda: not world.exchange.open_orders(), "the cancel")
+
+    virtually(story())
+
+
+def test_a_cancel_without_a_number_anywhere_is_kept_by_the_manager() -> None:
+    async def story() -> None:
+        async with PortalWorld() as world:
+            with pytest.raises(NotConnected):
+                await world.client.cancel(99, None, 7)
+            with pytest.raises(NotConnected):
+                # TWS's own name for an order says nothing here
+                await world.client.cancel(99, 1_234_567, 3)
+
+    virtually(story())
+
+
+def test_cancelling_everything_reaches_orders_of_others() -> None:
+    async def story() -> None:
+        async with PortalWorld() as world:
+            for number in (1, 2, 3):
+                await world.client.place(wire_order(number, limit(f"k{number}")))
+            await world.client.cancel_everything()
+            assert world.exchange.open_orders() == []
+
+    virtually(story())
+
+
+# Warmth and executions
+
+
+def test_p08_cold_lists_are_warmed_before_they_are_believed() -> None:
+    async def story() -> None:
+        async with PortalWorld() as world:
+            await world.client.place(wire_order(1, limit("k1")))
+            await world.client.place(wire_order(2, limit("k2", price="270")))
+            await world.until(lambda: world.listener.fills, "the fill")
+            world.arm("cold")
+            assert [row.key for row in await world.client.open_orders()] == ["k1"]
+            assert [row.key for row in await world.client.completed_orders()] == ["k2"]
+            assert {row.order_key for row in await world.client.executions()} == {"k2"}
+
+    virtually(story())
+
+
+def test_completed_orders_come_from_the_reading_of_the_open_ones() -> None:
+    async def story() -> None:
+        async with PortalWorld(paced=True) as world:
+            await asyncio.sleep(10)
+            begun = world.wire.count("GET /iserver/account/orders")
+            await world.client.open_orders()
+            await world.client.completed_orders()
+            assert world.wire.count("GET /iserver/account/orders") == begun + 1
+
+    virtually(story())
+
+
+def test_p13_partial_fills_are_booked_by_execution_and_commissions_follow() -> None:
+    async def story() -> None:
+        async with PortalWorld(broker=True) as world:
+            placed = await world.broker.place(limit("k1", 500, "270"))
+            for _ in range(20):
+                world.advance(30)
+                await asyncio.sleep(1)
+            done = await world.broker.wait(placed.key, 5)
+            fills = world.broker.fills()
+            assert sum(fill.quantity for fill in fills) == done.filled == 500
+            assert len({fill.exec_id for fill in fills}) == len(fills)
+            await world.until(lambda: world.broker.order("k1").commission is not None, "the commission")
+
+    virtually(story())
+
+
+def test_without_a_stream_orders_and_fills_are_polled() -> None:
+    async def story() -> None:
+        async with PortalWorld(broker=True) as world:
+            await world.broker.place(limit("k1"))
+            world.arm("drop-streams")
+            world.client._session.stream.open = _refuse  # type: ignore[method-assign, assignment]
+            await world.until(lambda: not world.client.stream_is_open, "the stream to end")
+            placed = await world.broker.place(limit("k2", price="270"))
+            await world.until(lambda: world.broker.order("k2").state is OrderState.FILLED, "the fill by polling")
+            assert placed.key == "k2"
+            assert sum(fill.quantity for fill in world.broker.fills()) == 10
+
+    virtually(story())
+
+
+async def _refuse(session_id: str) -> None:
+    raise NotSent("no stream")
+
+
+def test_a_fill_while_the_stream_is_down_is_told_once_when_it_is_back() -> None:
+    async def story() -> None:
+        async with PortalWorld(broker=True, client={"poll_every": 1_000.0, "first_wait": 5.0}) as world:
+            placed = await world.broker.place(limit("k1", price="264"))
+            await world.client.settled()
+            world.arm("drop-streams")
+            await world.until(lambda: not world.client.stream_is_open, "the stream to end")
+            await world.broker.modify("k1", OrderChange(limit_price=D(270)))
+            await world.until(lambda: world.client.stream_is_open, "the stream to be back")
+            done = await world.broker.wait(placed.key, 20)
+            assert (done.state, done.filled) == (OrderState.FILLED, D(10))
+            assert len(world.broker.fills()) == 1
+
+    virtually(story())
+
+
+def test_a_restarted_process_finds_its_orders_by_reference_and_can_cancel_them() -> None:
+    async def story() -> None:
+        journal = Journal(":memory:", now=lambda: START)
+        world = PortalWorld(broker=True, journal=journal)
+        await world.broker.connect()
+        await world.broker.place(limit("k1"))
+        bracket = Bracket(limit("root", price="251"), stop_price=D(240), target_price=D(300))
+        await world.broker.place(bracket)
+        await world.broker.disconnect()
+        again = PortalWorld(broker=True, journal=journal, gateway=world.gateway)
+        await again.broker.connect()
+        keys = ["k1", *(leg_key("root", number) for number in (0, 1, 2))]
+        assert {key: again.broker.order(key).state.may_be_live for key in keys} == dict.fromkeys(keys, True)
+        assert not [row for row in again.broker.open_orders() if row.foreign]
+        changed = await again.broker.modify("k1", OrderChange(limit_price=D(249)))
+        assert changed.intent.limit_price == 249
+        for key in keys:
+            await again.broker.cancel(key)
+        await again.until(lambda: not world.exchange.open_orders(), "the cancels")
+        await again.broker.disconnect()
+        journal.close()
+
+    virtually(story())
+
+
+def test_orders_of_others_are_told_as_foreign() -> None:
+    async def story() -> None:
+        async with PortalWorld() as world:
+            other = PortalWorld(gateway=world.gateway)
+            await other.client.connect()
+            await other.client.place(wire_order(1, limit("theirs")))
+            await world.until(lambda: world.listener.orders, "the order of the other client")
+            told = world.listener.orders[-1]
+            assert (told.key, told.order_id, told.client_id) == ("theirs", 0, -1)
+            await other.client.disconnect()
+
+    virtually(story())
+
+
+def test_what_if_tells_margin_and_commission_and_places_nothing() -> None:
+    async def story() -> None:
+        async with PortalWorld() as world:
+            answer = await world.client.what_if(wire_order(1, limit("k1", 100)))
+            assert answer.commission == D(1)
+            assert answer.initial_margin_change is not None
+            assert answer.initial_margin_change > 0
+            assert answer.excess_liquidity_after is not None
+            assert refs(world) == []
+
+    virtually(story())
+
+
+def test_o49_the_ticket_s_preset_is_no_lot() -> None:
+    async def story() -> None:
+        async with PortalWorld() as world:
+            (details,) = await world.client.contract_details(Instrument("AAPL"))
+            assert (details.min_size, details.size_increment) == (1, 1)
+            assert details.instrument.con_id == AAPL.con_id
+            assert details.increments[0].increment == D("0.01")
+            assert "TRAIL" not in details.order_types
+
+    virtually(story())
