@@ -37,6 +37,8 @@ class Record:
     cancel_asked: bool = False
     #: The cancel did not get out, or its answer may be lost: it is sent when the link is back.
     cancel_kept: bool = False
+    #: Link epoch in which the last cancel was sent.
+    cancel_epoch: int = 0
     #: Why the broker's echo differs from the intent; None while it does not.
     mismatch: str | None = None
     #: Code of the refusal that ended it.

@@ -235,9 +235,11 @@ class Changes:
     def has_kept_cancels(self) -> bool:
         return any(self._is_kept(record) for record in self._desk.book.open.values())
 
-    @staticmethod
-    def _is_kept(record: Record) -> bool:
-        return record.cancel_kept and record.may_fill and not record.order.foreign
+    def _is_kept(self, record: Record) -> bool:
+        """Whether its cancel must be sent (again). A link that ends before it was ready tells nobody: a cancel that
+        left on it is still unanswered on the next one."""
+        unanswered = record.order.state is OrderState.PENDING_CANCEL and record.cancel_epoch < self._desk.link.epoch
+        return (record.cancel_kept or unanswered) and record.may_fill and not record.order.foreign
 
     async def send_kept_cancels(self) -> None:
         for record in list(self._desk.book.open.values()):

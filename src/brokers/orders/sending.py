@@ -194,7 +194,7 @@ class Sender:
         """
         desk = self._desk
         started = time.perf_counter()
-        record.cancel_asked = True
+        record.cancel_asked, record.cancel_epoch = True, desk.link.epoch
         desk.life.writer.note("CANCEL", record.key, "{}")
         desk.life.writer.touch(record)
         order = record.order

@@ -316,3 +316,16 @@ async def test_wait_answers_with_the_end_or_raises(bench):
     bench.broker.fill(order.key, 10)
     assert (await waiting).state is S.FILLED
     assert (await bench.manager.wait(order.key, 0)).state is S.FILLED
+
+
+async def test_a_cancel_on_a_link_that_ended_before_it_was_ready_is_sent_again(bench):
+    """Found by the simulation: nobody tells of the end of such a link, and the order stayed PENDING_CANCEL."""
+    order = await bench.buy(10, key="k1")
+    await bench.lose_link()
+    bench.broker.is_healthy = True
+    bench.broker.cancel_answer = "silent"
+    assert (await bench.manager.cancel(order.key)).state is OrderState.PENDING_CANCEL
+    bench.broker.cancel_answer = "cancel"
+    await bench.restore_link()
+    assert bench.manager.order("k1").state is OrderState.CANCELLED
+    assert len(bench.broker.cancelled) == 2
