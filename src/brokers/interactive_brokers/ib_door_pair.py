@@ -171,7 +171,10 @@ class DoorPair:
         self._note_roles()
 
     def synchronise(self, why: str) -> None:
-        """Have the manager read what was missed, through the live door."""
+        """Have the manager read what was missed, through the live door. Its positions are told first: fills that come
+        from here on are counted on top of them."""
+        for position in self.live.cached_positions() or ():
+            self._on_position(self.live, position)
         if self._listener is not None:
             self._listener.on_link_restored(why)
         self.tell(LinkEventKind.RESTORED, why, LinkScope.ORDERS, source=self.live.name)

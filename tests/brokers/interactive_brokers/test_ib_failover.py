@@ -82,6 +82,7 @@ class FakeDoor:
         self.link_listeners: list[Callable[[LinkEvent], None]] = []
         self.position_listeners: list[Callable[[Position], None]] = []
         self.listener: Any = None
+        self.held: list[Position] = []
 
     # the session
 
@@ -156,7 +157,10 @@ class FakeDoor:
             raise LinkLost("bars", "gone")
         return [self.name]
 
-    # orders
+    # account and orders
+
+    def cached_positions(self) -> list[Position]:
+        return list(self.held)
 
     async def place(self, order: WireOrder) -> None:
         if not self.is_healthy:
@@ -592,6 +596,22 @@ def test_a_question_about_the_market_is_asked_at_the_other_door_when_the_first_i
         world.portal.state = LinkState.WAITING
         with pytest.raises(LinkLost):
             await world.pair.historical_bars(None)  # type: ignore[arg-type]
+
+    virtually(story)
+
+
+def test_positions_of_the_new_door_are_told_as_it_gets_the_pen() -> None:
+    async def story(world: World) -> None:
+        told: list[Position] = []
+        world.pair.add_position_listener(told.append)
+        world.portal.held = [Position("DU000001", AAPL, Decimal(8), Decimal(100))]
+        await world.failover.connect()
+        for listener in world.portal.position_listeners:
+            listener(world.portal.held[0])
+        assert told == [], "the standby's word does not count yet"
+        world.tws.lose()
+        await asyncio.sleep(11)
+        assert told == world.portal.held
 
     virtually(story)
 
