@@ -31,6 +31,8 @@ from .paper_account import PaperMarket
 from .run_report import make_console
 from .session_driver import ReplayDriver
 
+#: A stretch of the shipped bars with entries before and after the fault.
+FIRST_DAY = "2008-09-29"
 SYMBOLS = ("AAPL", "MSFT", "IBM", "GOOG")
 #: Real seconds for orders to go through the other door and be compared there; IB lets orders be read every 5 s.
 PATIENCE = 60.0
@@ -86,7 +88,7 @@ def demo(
 async def fail_over(settings: Settings, cycles: int, fails_in: int, console: Console, as_json: bool) -> int:
     with tempfile.TemporaryDirectory(prefix="moondev-ibkr-") as name:
         folder = Path(name)
-        options = [*PaperMarket().arguments(), "--portal-port", "0"]
+        options = [*PaperMarket(start=FIRST_DAY).arguments(), "--portal-port", "0"]
         if settings.failover is FailoverMode.ONE_USER:
             options += ["--portal-user", ONE_USER, "--tws-user", ONE_USER]
         with log_to(folder, settings):
@@ -120,7 +122,7 @@ class Show:
                     return
                 if number == fails_in:
                     # the order's bytes arrive and are taken; its answer does not, and nobody is let in any more
-                    await self._gateway.tell({"fault": "reset-after-order"})
+                    await self._gateway.tell({"fault": "reset-after-order:transmitted"})
                     await self._gateway.tell({"fault": "eof-on-connect"})
                     self._say(f"{day.day}  the TWS door will die with the next order", "yellow")
                 await self.agent.run_cycle()
