@@ -34,6 +34,16 @@ def test_who_waits_for_each_answer_is_slowed_to_the_limit() -> None:
     assert 2.9 < rig.clock.now - began < 3.3
 
 
+def test_a_row_of_a_second_slows_too_and_longer_ones_refuse() -> None:
+    rig = paced(slow_sequential=True)
+    assert rig.post("/tickle").delay == 0
+    late = rig.post("/tickle")
+    assert (late.status, late.delay) == (200, pytest.approx(1.0))
+    rig.wait(late.delay)
+    assert rig.get("/iserver/account/orders").status == 200
+    assert rig.get("/iserver/account/orders").status == 429
+
+
 def test_who_does_not_wait_is_refused() -> None:
     rig = paced(slow_sequential=True)
     found = [rig.get(STATUS) for _ in range(12)]

@@ -16,6 +16,8 @@ from .settings import PortalSettings
 _SLACK = 1e-6
 #: Seconds within which refused requests of one peer add up to a penalty.
 STRIKE_WINDOW = 60.0
+#: Seconds of the longest window whose limit slows a client instead of refusing it: what the way to IB takes anyhow.
+SLOWED_WINDOW = 1.0
 #: Peers and rows that are remembered at most.
 REMEMBERED = 4096
 
@@ -76,7 +78,7 @@ class Pacer:
         """Whether the request may run. `pace` names a row, "" only the global limit; KeyError for one that does not
         exist. A refused request is not counted against the limits, but is a strike.
 
-        With `slow_sequential`, one that is beyond the global limit alone runs, and its answer waits until it would be
+        With `slow_sequential`, one that is beyond a limit of a second runs, and its answer waits until it would be
         within; who does not wait for that answer asks in parallel, and is refused.
         """
         now = self._monotonic()
@@ -85,19 +87,19 @@ class Pacer:
         rate = self._settings.requests_per_second
         if not rate:
             return Admission()
-        every = self._window(peer, "", Limit(rate, 1.0, "all requests"), now)
-        row = self._window(peer, pace, LIMITS[pace], now) if pace else None
+        limits = {"": Limit(rate, 1.0, "all requests")} | ({pace: LIMITS[pace]} if pace else {})
+        windows = [(self._window(peer, name, limit, now), limit) for name, limit in limits.items()]
+        patient = self._settings.slow_sequential and now >= self._answered_at.get(peer, now)
         delay = 0.0
-        if row is not None and len(row) >= LIMITS[pace].count:
-            return self._strike(peer, now)
-        if len(every) >= rate:
-            if not self._settings.slow_sequential or now < self._answered_at.get(peer, now):
-                return self._strike(peer, now)
-            delay = every[-rate] + 1.0 - now
+        for times, limit in windows:
+            if len(times) >= limit.count:
+                if not patient or limit.seconds > SLOWED_WINDOW:
+                    return self._strike(peer, now)
+                delay = max(delay, times[-limit.count] + limit.seconds - now)
+        if delay:
             self._answered_at[peer] = now + delay
-        every.append(now + delay)
-        if row is not None:
-            row.append(now)
+        for times, _ in windows:
+            times.append(now + delay)
         return Admission(delay=delay)
 
     def is_boxed(self, peer: str) -> bool:
