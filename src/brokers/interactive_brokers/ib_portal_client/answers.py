@@ -67,7 +67,9 @@ ANSWERS: Sequence[AnswerRow] = (
         frozenset({200, 400, 404, 500}), ("doesn't exist", "does not exist"), Trouble.NO_SUCH_ORDER, False, "P 2.5"
     ),
     AnswerRow(_BAD, ("too many history charts",), Trouble.PACING, False, "P 2.2"),
-    AnswerRow(_BAD, ("no data", "chart data unavailable"), Trouble.NO_DATA, False, "P 2.2"),
+    AnswerRow(
+        _BAD, ("no data", "chart data unavailable", "no symbol found", "no contract"), Trouble.NO_DATA, False, "P 2.2"
+    ),
     AnswerRow(frozenset({401}), (), Trouble.NO_LOGIN, False, "P 1.4"),
     AnswerRow(frozenset({410}), (), Trouble.NO_BRIDGE, None, "P 1.4"),
     AnswerRow(frozenset({500, 502, 503, 504}), (), Trouble.UNAVAILABLE, None, "P 1.4, P 2.5"),

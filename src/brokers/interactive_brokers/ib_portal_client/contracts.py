@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from ...domain.instrument import Instrument, InstrumentDetails, PriceIncrement, SecType
-from ...errors import InvalidInstrument, NotSupported, RequestFailed
+from ...errors import InvalidInstrument, NoData, NotSupported
 from ..ib_transport import SymbolMatch
 from .answers import expect_list, expect_object
 from .limits import Priority
@@ -19,8 +19,6 @@ from .words import RULE_TYPES, SEC_TYPES, TIF_WORDS, to_int, to_number, to_price
 
 #: Candidates of one description that are looked at.
 MOST_CANDIDATES = 20
-#: The portal's words for "there is none", under HTTP 500 as well as 200.
-_NONE_FOUND = ("no symbol found", "no contract", "no contracts retrieved")
 #: Security types that a row alone describes.
 _PLAIN = frozenset({SecType.STOCK, SecType.INDEX, SecType.BOND})
 _MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
@@ -93,10 +91,8 @@ class Contracts:
             )
         try:
             found = await finder(instrument)
-        except RequestFailed as error:
-            if any(word in error.why.lower() for word in _NONE_FOUND):
-                return []
-            raise
+        except NoData:
+            return []
         return await self._details(found[:MOST_CANDIDATES])
 
     async def _details(self, numbers: Sequence[int]) -> list[InstrumentDetails]:
@@ -235,10 +231,8 @@ class Contracts:
     async def matching_symbols(self, pattern: str) -> list[SymbolMatch]:
         try:
             rows = await self._search(pattern, "STK")
-        except RequestFailed as error:
-            if any(word in error.why.lower() for word in _NONE_FOUND):
-                return []
-            raise
+        except NoData:
+            return []
         return [_match(row) for row in rows if row.get("symbol") and to_int(row.get("conid"))]
 
     async def exchange_rate(self, source: str, target: str) -> Decimal | None:

@@ -87,13 +87,14 @@ class History:
             piece = await self._piece(request, words, source, period_of(edge - start, request.size, words), until)
             for bar in piece:
                 found.setdefault(bar.time, bar)
-            reached = min(edge - timedelta(days=words.days), piece[0].time if piece else edge)
-            if reached <= start or words.days * 86_400 >= (edge - start).total_seconds():
+            # a piece may hold less than its period, the present session alone say: go on from what came
+            reached = piece[0].time if piece and piece[0].time < edge else edge - timedelta(days=words.days)
+            if reached <= start:
                 break
             until = edge = reached
         if not found:
             raise NoData(f"bars of {request.instrument}", "the portal has none for this span")
-        return [found[time] for time in sorted(found) if time < end]
+        return [found[time] for time in sorted(found) if request.end is None or time < request.end]
 
     async def _piece(
         self, request: BarRequest, words: BarWords, source: str, period: str, until: datetime | None

@@ -147,14 +147,12 @@ def to_number(value: Any) -> Decimal | None:
     found = _NUMBER.search(text)
     if found is None:
         return None
-    number = _exact(found[0].replace(",", ""))
-    scale = _SCALE.get(text[found.end() : found.end() + 1].upper())
-    return number * scale if number is not None and scale is not None else number
+    return _exact(found[0].replace(",", ""), _SCALE.get(text[found.end() : found.end() + 1].upper(), Decimal(1)))
 
 
-def _exact(text: str) -> Decimal | None:
+def _exact(text: str, scale: Decimal = Decimal(1)) -> Decimal | None:
     try:
-        number = Decimal(text)
+        number = Decimal(text) * scale
     except InvalidOperation:
         return None
     if not number.is_finite():

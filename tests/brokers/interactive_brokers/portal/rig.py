@@ -223,7 +223,7 @@ class PortalWorld:
             chosen.setdefault("requests_per_second", 0)
         self.gateway = gateway or Gateway(
             GatewaySettings(clock=ClockMode.CONTROL, portal=DoorSettings(**chosen)),
-            prices=FlatPrices({"AAPL": 265.0, "MSFT": 408.0}, calendar_for(), START),
+            prices=FlatPrices({"AAPL": 265.0, "MSFT": 408.0, "MES": 7039.5}, calendar_for(), START),
             monotonic=loop.time,
         )
         self.exchange = self.gateway.exchange
