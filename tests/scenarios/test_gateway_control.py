@@ -299,4 +299,5 @@ async def test_the_exchanges_own_books_are_told() -> None:
     assert books["accounts"][account]["positions"] == {"AAPL": "10"}
     ((order, fill),) = zip(books["orders"], books["executions"], strict=True)
     assert (order["order_ref"], order["status"], order["filled"]) == ("agent-1", "Filled", "10")
-    assert (fill["order_ref"], fill["quantity"]) == ("agent-1", "10")
+    assert (order["type"], order["limit_price"], order["parent_perm_id"]) == ("MKT", None, 0)
+    assert (fill["order_ref"], fill["quantity"], fill["perm_id"]) == ("agent-1", "10", order["perm_id"])
