@@ -20,11 +20,12 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from moondev_ibkr.brokers.calendar import MarketCalendar
@@ -285,7 +286,8 @@ async def story_stop(adapter: IBAdapter, asked: NewOrder) -> None:
     await adapter.emergency_stop("killed here")
 
 
-STORIES: dict[str, Callable[[IBAdapter, Any], Awaitable[None]]] = {
+Story = Callable[[IBAdapter, Any], Awaitable[None]]
+STORIES: dict[str, Story] = {
     "market": story_market,
     "limit": story_limit,
     "part": story_part,
@@ -295,18 +297,28 @@ STORIES: dict[str, Callable[[IBAdapter, Any], Awaitable[None]]] = {
 }
 
 
+#: Plays a job and answers with its steps.
+Teller = Callable[[dict[str, Any]], Coroutine[Any, Any, dict[str, Any]]]
+
+
 async def tell(job: dict[str, Any]) -> dict[str, Any]:
     """Run a job's story. Answers only when nothing killed it."""
     knife = Knife(job["step"], job["key"])
+    return await play(job, make_adapter(job["port"], job["journal"], job["client_id"], knife), knife)
+
+
+async def play(
+    job: dict[str, Any], adapter: IBAdapter, knife: Knife, stories: Mapping[str, Story] = MappingProxyType(STORIES)
+) -> dict[str, Any]:
+    """One of `stories`, or a recovery, by an adapter that this knife cuts."""
     story = job["story"]
     knife.live = story == "recover"
-    adapter = make_adapter(job["port"], job["journal"], job["client_id"], knife)
     await connect(adapter)
     if story != "recover":
         await adapter.quote(SYMBOLS.get(story, "AAPL"))
         asked = requests(story, job["key"])
         knife.live = True
-        await STORIES[story](adapter, asked)
+        await stories[story](adapter, asked)
     else:
         await until(lambda: is_recovered(adapter, job["key"]), "the recovery")
     adapter.manager._desk.life.writer.flush()
@@ -338,14 +350,14 @@ async def connect(adapter: IBAdapter) -> None:
                 await asyncio.sleep(0.02)
 
 
-def obey(job: dict[str, Any]) -> dict[str, Any]:
+def obey(job: dict[str, Any], play_one: Teller) -> dict[str, Any]:
     """One job in a process of its own: how that ended, and what it answered."""
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
         os.close(reading)
         try:
-            answer = asyncio.run(tell(job))
+            answer = asyncio.run(play_one(job))
         except BaseException as failure:
             answer = {"error": f"{type(failure).__name__}: {failure}"}
         os.write(writing, json.dumps(answer).encode())
@@ -365,14 +377,15 @@ def warm() -> None:
     gc.freeze()
 
 
-def main() -> None:
+def serve(play_one: Teller) -> None:
+    """A job a line, until the input ends."""
     warm()
     for line in sys.stdin:
-        sys.stdout.write(json.dumps(obey(json.loads(line))) + "\n")
+        sys.stdout.write(json.dumps(obey(json.loads(line), play_one)) + "\n")
         sys.stdout.flush()
 
 
 ROOT = Path(__file__).parents[2]
 
 if __name__ == "__main__":
-    main()
+    serve(tell)

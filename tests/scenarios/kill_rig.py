@@ -6,21 +6,34 @@ import asyncio
 import json
 import logging
 import sys
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import pytest
 from ib_async import IB
+from moondev_ibkr.brokers.domain.order import Bracket, NewOrder
 from moondev_ibkr.brokers.domain.order_states import OrderState
+from moondev_ibkr.brokers.errors import KeyConflict, TradingHalted
 from moondev_ibkr.brokers.interactive_brokers.ib_adapter import IBAdapter
+from moondev_ibkr.brokers.orders.lifecycle import NEVER_WORKED
 from moondev_ibkr.cli.gateway_process import GatewayProcess
 
-from .kill_driver import IN_DOUBT, ROOT, connect, make_adapter, until
+from .kill_driver import IN_DOUBT, ROOT, connect, make_adapter, requests, until
 
 CLIENT_ID, WITNESS_ID = 7, 99
+
+
+@dataclass(frozen=True)
+class Standing:
+    """An open order: its total quantity, and its limit (None where the type has none)."""
+
+    is_stop: bool
+    quantity: Decimal
+    limit: Decimal | None
 
 
 @dataclass
@@ -30,7 +43,7 @@ class Truth:
     key: str
     perm_ids: set[int] = field(default_factory=set)
     executions: dict[str, Decimal] = field(default_factory=dict)
-    open: Any = None
+    open: Standing | None = None
     status: str | None = None
 
     @property
@@ -39,7 +52,7 @@ class Truth:
 
     @property
     def remaining(self) -> Decimal:
-        return Decimal(0) if self.open is None else Decimal(str(self.open.totalQuantity)) - self.filled
+        return Decimal(0) if self.open is None else self.open.quantity - self.filled
 
 
 class Witness:
@@ -65,7 +78,13 @@ class Witness:
         for trade in await self._ib.reqAllOpenOrdersAsync():
             if (row := of(trade.order.orderRef)) is not None:
                 row.perm_ids.add(trade.order.permId)
-                row.open = trade.order
+                order = trade.order
+                limited = order.orderType in ("LMT", "STP LMT")
+                row.open = Standing(
+                    order.orderType in ("STP", "STP LMT", "TRAIL"),
+                    Decimal(str(order.totalQuantity)),
+                    Decimal(str(order.lmtPrice)) if limited else None,
+                )
         for trade in await self._ib.reqCompletedOrdersAsync(False):
             if (row := of(trade.order.orderRef)) is not None:
                 row.perm_ids.add(trade.order.permId)
@@ -87,6 +106,10 @@ class Witness:
 class KillRig:
     """One gateway for many kills: each has its own journal and keys, and begins with nothing working."""
 
+    #: The module that runs the trading processes, and what the gateway is told beside its usual options.
+    driver = "tests.scenarios.kill_driver"
+    options: tuple[str, ...] = ()
+
     def __init__(self, gateway: GatewayProcess, driver: asyncio.subprocess.Process, folder: Path) -> None:
         self.gateway = gateway
         self.witness = Witness()
@@ -98,6 +121,17 @@ class KillRig:
     def port(self) -> int:
         return self.gateway.where.port
 
+    def where(self) -> dict[str, Any]:
+        """What a trading process is told of the gateway."""
+        return {"port": self.port}
+
+    def make(self, journal: str) -> IBAdapter:
+        """An adapter that nothing cuts."""
+        return make_adapter(self.port, journal, CLIENT_ID)
+
+    async def truth(self, root: str) -> dict[str, Truth]:
+        return await self.witness.truth(root)
+
     def fresh(self) -> tuple[str, str]:
         """A key and a journal that nobody has used."""
         self._count += 1
@@ -107,7 +141,7 @@ class KillRig:
         """Tell a story in a process of its own; see `kill_driver.obey` for the answer."""
         assert self._driver.stdin is not None
         assert self._driver.stdout is not None
-        job = {"port": self.port, "journal": journal, "client_id": CLIENT_ID, "story": story, "step": step, "key": key}
+        job = {**self.where(), "journal": journal, "client_id": CLIENT_ID, "story": story, "step": step, "key": key}
         self._driver.stdin.write(json.dumps(job).encode() + b"\n")
         await self._driver.stdin.drain()
         line = await asyncio.wait_for(self._driver.stdout.readline(), 60)
@@ -118,7 +152,7 @@ class KillRig:
     @asynccontextmanager
     async def restarted(self, journal: str) -> AsyncIterator[IBAdapter]:
         """A trading process after the killed one: this process, the same journal, the same client id."""
-        adapter = make_adapter(self.port, journal, CLIENT_ID)
+        adapter = self.make(journal)
         await connect(adapter)
         try:
             yield adapter
@@ -131,18 +165,21 @@ class KillRig:
         await self.gateway.tell({"advance_by": 30})
 
 
+Rig = TypeVar("Rig", bound=KillRig)
+
+
 @asynccontextmanager
-async def kill_rig(folder: Path) -> AsyncIterator[KillRig]:
-    arguments = ("--prices", "synthetic", "--symbols", "AAPL,MSFT", "--cash", "100000000")
+async def kill_rig(folder: Path, kind: type[Rig] = KillRig) -> AsyncIterator[Rig]:  # type: ignore[assignment]
+    arguments = ("--prices", "synthetic", "--symbols", "AAPL,MSFT", "--cash", "100000000", *kind.options)
     async with GatewayProcess(arguments, folder) as gateway:
         await gateway.tell({"advance_by": 60})
         driver = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "tests.scenarios.kill_driver"),
+            *(sys.executable, "-m", kind.driver),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             cwd=ROOT,
         )
-        rig = KillRig(gateway, driver, folder)
+        rig = kind(gateway, driver, folder)
         await rig.witness.connect(rig.port)
         try:
             yield rig
@@ -180,9 +217,8 @@ def assert_known(adapter: IBAdapter, truth: dict[str, Truth]) -> None:
             assert order.state is OrderState.NOT_SENT, key
         elif row.open is not None:
             assert order.state in (OrderState.PRE_SUBMITTED, OrderState.WORKING), key
-            assert order.intent.quantity == Decimal(str(row.open.totalQuantity)), key
-            if order.intent.limit_price is not None:
-                assert order.intent.limit_price == Decimal(str(row.open.lmtPrice)), key
+            assert order.intent.quantity == row.open.quantity, key
+            assert order.intent.limit_price == row.open.limit, key
         else:
             # an order that filled before it could be listed as completed is known by its executions
             ended = OrderState.CANCELLED if row.status == "Cancelled" else OrderState.FILLED
@@ -213,7 +249,7 @@ def unprotected(root: str, truth: dict[str, Truth]) -> str | None:
     entry = truth.get(root, Truth(root))
     legs = [row for key, row in truth.items() if key != root and key.startswith(f"{root}-")]
     exits = sum((leg.filled for leg in legs), Decimal(0))
-    stops = [leg for leg in legs if leg.open is not None and leg.open.orderType in ("STP", "STP LMT", "TRAIL")]
+    stops = [leg for leg in legs if leg.open is not None and leg.open.is_stop]
     covered = sum((leg.remaining for leg in stops), Decimal(0))
     held = entry.filled - exits
     if entry.open is not None and not stops:
@@ -223,3 +259,77 @@ def unprotected(root: str, truth: dict[str, Truth]) -> str | None:
     if held < 0:
         return f"the exits of {root} sold {-held} more than was bought"
     return None
+
+
+# A table of steps
+
+#: What each step is cut into: before and after, and in the middle of the transaction or of the message.
+CUTS = {"journal": ("before", "inside", "after"), "wire": ("before", "half", "after"), "heard": ("",)}
+
+
+def cuts(step: str) -> list[str]:
+    return [f"{step} {when}".strip() for when in CUTS[step.split()[0]]]
+
+
+def rows(steps: Mapping[str, Iterable[str]], always: Mapping[str, Iterable[str]]) -> Iterator[Any]:
+    """A parameter set (story, cut) for every cut of every step; those that are not in `always` are long."""
+    for story, names in steps.items():
+        for step in names:
+            for cut in cuts(step):
+                # what was heard and not yet written is lost alike before the transaction and inside it
+                unwritten = cut.startswith("journal write") and cut.endswith("before")
+                is_long = step not in always[story] or unwritten
+                yield pytest.param(story, cut, id=f"{story}: {cut}", marks=[pytest.mark.soak] if is_long else [])
+
+
+# After the restart
+
+
+async def known(rig: KillRig, adapter: IBAdapter, asked: NewOrder | Bracket) -> dict[str, Truth]:
+    """The exchange's books, once the journal agrees with them; a resize of exits may still be under way at first."""
+    deadline = asyncio.get_running_loop().time() + 5
+    while True:
+        truth = await rig.truth(asked.key)
+        own = [order.key for order in adapter.orders() if not order.foreign]
+        for other in own:
+            if not other.startswith(asked.key):
+                truth |= await rig.truth(other)
+        assert_never_twice(adapter, truth)
+        try:
+            assert_known(adapter, truth)
+            assert_booked_once(adapter, truth, own)
+            if isinstance(asked, Bracket):
+                assert unprotected(asked.key, truth) is None
+            return truth
+        except AssertionError:
+            if asyncio.get_running_loop().time() > deadline:
+                raise
+        await asyncio.sleep(0.05)
+
+
+async def until_protected(rig: KillRig, key: str) -> None:
+    """The restarted process has protected, cancelled or flattened."""
+    for _ in range(200):
+        why = unprotected(key, await rig.truth(key))
+        if why is None:
+            return
+    raise AssertionError(why)
+
+
+async def place_again(adapter: IBAdapter, asked: NewOrder | Bracket, symbol: str) -> None:
+    """The same key once more; what is known stands, and only a key that never left makes an order."""
+    if adapter.manager.halted is not None:
+        with pytest.raises(TradingHalted):
+            await adapter.place(requests("market", "another"))
+        await adapter.resume()
+    entry = asked.entry if isinstance(asked, Bracket) else asked
+    stored = {order.key: order for order in adapter.orders()}.get(entry.key)
+    await adapter.quote(symbol)
+    again = await adapter.place(asked)
+    if stored is None:
+        assert again.state not in NEVER_WORKED
+        await until(lambda: adapter.order(entry.key).perm_id is not None, "the order to be acknowledged")
+    else:
+        assert (again.order_id, again.key) == (stored.order_id, stored.key)
+    with pytest.raises(KeyConflict):
+        await adapter.place(requests("limit", entry.key) if entry.limit_price != 210 else requests("part", entry.key))

@@ -7,26 +7,20 @@ second order, nothing is booked twice, and no bracket stands without its stop.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 
 import pytest
 import pytest_asyncio
 from moondev_ibkr.brokers.domain.order import Bracket
-from moondev_ibkr.brokers.errors import KeyConflict, TradingHalted
-from moondev_ibkr.brokers.orders.lifecycle import NEVER_WORKED
 
-from .kill_driver import STORIES, SYMBOLS, WRITING, requests, until
-from .kill_rig import assert_booked_once, assert_known, assert_never_twice, kill_rig, unprotected, until_settled
+from .kill_driver import STORIES, SYMBOLS, WRITING, requests
+from .kill_rig import cuts, kill_rig, known, place_again, rows, until_protected, until_settled
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
     pytest.mark.skipif(not hasattr(os, "fork"), reason="SIGKILL and fork are POSIX"),
 ]
-
-#: What each step is cut into: before and after, and in the middle of the transaction or of the message.
-CUTS = {"journal": ("before", "inside", "after"), "wire": ("before", "half", "after"), "heard": ("",)}
 
 _SENT = ("journal record_intents", "wire placeOrder 1", "journal write entry SENT")
 _FILLED = (
@@ -173,20 +167,6 @@ NOT_PLACING = {
 }
 
 
-def _cut(step: str) -> list[str]:
-    return [f"{step} {when}".strip() for when in CUTS[step.split()[0]]]
-
-
-def _rows():
-    for story, steps in STEPS.items():
-        for step in steps:
-            for cut in _cut(step):
-                # what was heard and not yet written is lost alike before the transaction and inside it
-                unwritten = cut.startswith("journal write") and cut.endswith("before")
-                is_long = step not in ALWAYS[story] or unwritten
-                yield pytest.param(story, cut, id=f"{story}: {cut}", marks=[pytest.mark.soak] if is_long else [])
-
-
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def rig(tmp_path_factory):
     async with kill_rig(tmp_path_factory.mktemp("sigkill")) as rig:
@@ -200,7 +180,7 @@ async def test_the_table_is_complete(rig, story):
     await rig.clear()
     assert answer["signal"] is None
     steps = {step for step in answer["steps"] if step.split()[1] not in NOT_PLACING}
-    assert steps == {cut for step in STEPS[story] for cut in _cut(step)}
+    assert steps == {cut for step in STEPS[story] for cut in cuts(step)}
 
 
 async def test_every_method_that_writes_is_cut_or_named():
@@ -220,7 +200,7 @@ async def test_q1_the_intent_is_durable_before_the_first_byte(rig, story):
         assert steps.index("journal record_change after") < steps.index(first_change)
 
 
-@pytest.mark.parametrize(("story", "step"), list(_rows()))
+@pytest.mark.parametrize(("story", "step"), list(rows(STEPS, ALWAYS)))
 async def test_sigkill(rig, story, step):
     key, journal = rig.fresh()
     killed = await rig.run(story, key, journal, step)
@@ -274,53 +254,3 @@ async def test_sigkill_while_recovering(rig, pytestconfig, story, step):
                 await until_protected(rig, key)
             await known(rig, adapter, asked)
         await rig.clear()
-
-
-async def known(rig, adapter, asked):
-    """The exchange's books, once the journal agrees with them; a resize of exits may still be under way at first."""
-    deadline = asyncio.get_running_loop().time() + 5
-    while True:
-        truth = await rig.witness.truth(asked.key)
-        own = [order.key for order in adapter.orders() if not order.foreign]
-        for other in own:
-            if not other.startswith(asked.key):
-                truth |= await rig.witness.truth(other)
-        assert_never_twice(adapter, truth)
-        try:
-            assert_known(adapter, truth)
-            assert_booked_once(adapter, truth, own)
-            if isinstance(asked, Bracket):
-                assert unprotected(asked.key, truth) is None
-            return truth
-        except AssertionError:
-            if asyncio.get_running_loop().time() > deadline:
-                raise
-        await asyncio.sleep(0.05)
-
-
-async def until_protected(rig, key):
-    """The restarted process has protected, cancelled or flattened."""
-    for _ in range(200):
-        why = unprotected(key, await rig.witness.truth(key))
-        if why is None:
-            return
-    raise AssertionError(why)
-
-
-async def place_again(adapter, asked, symbol):
-    """The same key once more; what is known stands, and only a key that never left makes an order."""
-    if adapter.manager.halted is not None:
-        with pytest.raises(TradingHalted):
-            await adapter.place(requests("market", "another"))
-        await adapter.resume()
-    entry = asked.entry if isinstance(asked, Bracket) else asked
-    stored = {order.key: order for order in adapter.orders()}.get(entry.key)
-    await adapter.quote(symbol)
-    again = await adapter.place(asked)
-    if stored is None:
-        assert again.state not in NEVER_WORKED
-        await until(lambda: adapter.order(entry.key).perm_id is not None, "the order to be acknowledged")
-    else:
-        assert (again.order_id, again.key) == (stored.order_id, stored.key)
-    with pytest.raises(KeyConflict):
-        await adapter.place(requests("limit", entry.key) if entry.limit_price != 210 else requests("part", entry.key))
