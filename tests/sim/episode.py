@@ -1,0 +1,240 @@
+"""One episode: trade under faults, heal, wait, and compare the exchange's books with what journal and adapters say."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import shutil
+import tempfile
+from collections import Counter
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+
+from moondev_ibkr.brokers.domain.order_states import OrderState
+from moondev_ibkr.brokers.errors import BrokerError
+from moondev_ibkr.brokers.interactive_brokers.ib_adapter import IBAdapter
+from moondev_ibkr.brokers.journal import instrument_key
+
+from .loop import VirtualLoop
+from .oracle import Violation
+from .process import IN_FLIGHT, TradingProcess
+from .world import Plan, World
+
+ZERO = Decimal(0)
+#: Virtual seconds after the healing within which nothing may be in doubt any more.
+SETTLE = 240.0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """`violation` None: every invariant held. `digest` of the whole trace; `tail` its last lines."""
+
+    seed: int
+    violation: Violation | None
+    digest: str
+    events: int
+    steps: int
+    orders: int
+    executions: int
+    kills: int
+    faults: Counter[str] = field(default_factory=Counter)
+    tail: tuple[str, ...] = ()
+    plan: str = ""
+
+
+def run_episode(
+    seed: int, adapter_type: type[IBAdapter] = IBAdapter, plan: Plan | None = None, tail: int = 60
+) -> Outcome:
+    """Play the episode of `seed` to its end."""
+    folder = Path(tempfile.mkdtemp(prefix="moondev-sim-", dir=_fast_folder()))
+    collecting = gc.isenabled()
+    # what the collector finalizes must not depend on what ran before
+    gc.disable()
+    loop = VirtualLoop()
+    try:
+        return loop.run_until_complete(_play(seed, folder / "journal.sqlite", loop, adapter_type, plan, tail))
+    finally:
+        loop.close()
+        shutil.rmtree(folder, ignore_errors=True)
+        if collecting:
+            gc.enable()
+
+
+def _fast_folder() -> str | None:
+    memory = Path("/dev/shm")
+    return str(memory) if memory.is_dir() else None
+
+
+async def _play(
+    seed: int, path: Path, loop: VirtualLoop, adapter_type: type[IBAdapter], plan: Plan | None, tail: int
+) -> Outcome:
+    world = World(seed, path, loop, adapter_type, plan)
+    with world.installed():
+        async with world.gateway:
+            try:
+                await _trade(world)
+                if world.oracle.violation is None:
+                    await _settle(world)
+                if world.oracle.violation is None:
+                    _compare(world)
+            finally:
+                await _end(world)
+    return Outcome(
+        seed,
+        world.oracle.violation,
+        world.trace.digest,
+        world.trace.count,
+        world.steps,
+        len(world.oracle.keys),
+        len(world.oracle.executions),
+        sum(world.lives.values()) - len(world.lives),
+        world.faults.counts,
+        tuple(world.trace.tail(tail)),
+        str(world.plan),
+    )
+
+
+async def _trade(world: World) -> None:
+    for number in range(world.plan.processes):
+        world.start_process(number)
+    if not await world.until(lambda: all(one.connected for one in world.processes.values()), 30):
+        world.oracle.fail("liveness", "the first connection did not come up")
+        return
+    world.trading = True
+    world.faults.rate = world.plan.rate
+    await world.until(lambda: False, world.plan.seconds)
+    world.trading, world.is_over = False, True
+
+
+async def _settle(world: World) -> None:
+    """Heal, and give every process its time."""
+    world.heal()
+    oracle = world.oracle
+    # connections that are made anew end a moment later
+    await asyncio.sleep(2.0)
+    if not await world.until(lambda: _is_settled(world), SETTLE):
+        if oracle.violation is None:
+            oracle.fail("liveness", f"{SETTLE:g} s after the healing: {_unsettled(world)}")
+        return
+    for process in world.processes.values():
+        try:
+            await process.adapter.reconcile()
+        except BrokerError as failure:
+            oracle.fail("liveness", f"{process.name}: the last reconciliation failed: {failure}")
+    # what the last reading found out is written a moment later
+    await asyncio.sleep(5.0)
+
+
+def _is_settled(world: World) -> bool:
+    return not _unsettled(world)
+
+
+def _unsettled(world: World) -> str:
+    """What is not in order yet; "" when all is."""
+    for number in world.lives:
+        process = world.processes[number]
+        if not process.alive or not process.connected:
+            return f"{process.name} is not connected"
+        if process.busy:
+            return f"{process.name} has {process.busy} calls that have not ended"
+        health = process.adapter.health()
+        if not health.can_trade:
+            return f"{process.name} is not healthy: {health.reason}"
+        if not process.adapter.manager._desk.link.synced:
+            return f"{process.name} has not reconciled"
+        for order in process.adapter.orders():
+            if not order.foreign and order.state in IN_FLIGHT and _is_own(process, order.client_id):
+                return f"{process.name}: {order.key} is {order.state}"
+    return ""
+
+
+def _is_own(process: TradingProcess, client_id: int | None) -> bool:
+    return client_id == process.lease.client_id
+
+
+def _compare(world: World) -> None:
+    """The exchange's ledger, the journal and the adapters say the same."""
+    oracle = world.oracle
+    for process in world.processes.values():
+        process.adapter.manager._desk.life.writer.flush()
+    for process in world.processes.values():
+        _compare_orders(world, process)
+        _compare_fills(world, process)
+    journal = world.processes[0].journal
+    broken = journal.verify()
+    if broken is not None:
+        oracle.fail("Q21", f"the journal's chain breaks: {broken}")
+    known = {row.intent.key for row in journal.load_orders()}
+    if known != set(oracle.keys):
+        oracle.fail("Q1", f"the journal lacks {sorted(set(oracle.keys) - known)}")
+    _compare_holdings(world, process=world.processes[0])
+
+
+def _compare_orders(world: World, process: TradingProcess) -> None:
+    oracle = world.oracle
+    for order in process.adapter.orders():
+        if order.foreign or not _is_own(process, order.client_id) or order.key not in oracle.keys:
+            continue
+        where, filled = oracle.truth(order.key)
+        if order.filled != filled:
+            oracle.fail("Q5", f"{order.key} filled {filled} at the exchange, {order.filled} for {process.name}")
+        if where == "none" and order.state not in (OrderState.NOT_SENT, OrderState.REJECTED, OrderState.CANCELLED):
+            oracle.fail("Q13", f"{order.key} is {order.state} for {process.name}, and the exchange never took it")
+        if where == "open":
+            live = oracle.exchange.order_by_perm(min(oracle.keys[order.key].perm_ids))
+            assert live is not None
+            if order.is_terminal:
+                oracle.fail("Q13", f"{order.key} is {order.state} for {process.name}, and live at the exchange")
+            elif order.intent.quantity != live.ticket.quantity or order.intent.limit_price != live.ticket.limit_price:
+                oracle.fail(
+                    "Q13",
+                    f"{order.key} is {order.intent.quantity} at {order.intent.limit_price} for {process.name},"
+                    f" {live.ticket.quantity} at {live.ticket.limit_price} at the exchange",
+                )
+        if where == "done" and not order.is_terminal:
+            oracle.fail("Q13", f"{order.key} is {order.state} for {process.name}, and over at the exchange")
+
+
+def _compare_fills(world: World, process: TradingProcess) -> None:
+    """What the adapter tells of its own orders' executions."""
+    oracle = world.oracle
+    own = {key for key, known in oracle.keys.items() if known.client_id == process.lease.client_id}
+    told = {fill.exec_id: fill.quantity for fill in process.adapter.fills() if fill.order_key in own}
+    true = {row.exec_id: row.quantity for row in oracle.executions.values() if row.order_ref in own}
+    if told != true:
+        missing, extra = sorted(set(true) - set(told)), sorted(set(told) - set(true))
+        oracle.fail("Q5", f"{process.name} lacks executions {missing} and has {extra} that are none")
+
+
+def _compare_holdings(world: World, process: TradingProcess) -> None:
+    oracle, journal = world.oracle, process.journal
+    true: dict[str, Decimal] = {}
+    numbers = {row.instrument.con_id: row.instrument for row in oracle.exchange.catalogue()}
+    for con_id, quantity in oracle.sum_executions().items():
+        if quantity:
+            true[instrument_key(numbers[con_id])] = quantity
+    held = {where: quantity for (_, where), quantity in journal.holdings().items()}
+    if held != true:
+        oracle.fail("Q5", f"the journal holds {held}, the exchange's executions are {true}")
+    foreign = {where: row.quantity for (_, where), row in journal.foreign_positions().items() if row.quantity}
+    others = {instrument_key(numbers[con_id]): quantity for con_id, quantity in oracle.foreign.items() if quantity}
+    if foreign != others:
+        oracle.fail("Q13", f"the journal calls {foreign} foreign, others have traded {others}")
+    ledger = {instrument_key(row.instrument): row.quantity for row in oracle.exchange.positions() if row.quantity}
+    total = {where: held.get(where, ZERO) + others.get(where, ZERO) for where in {*held, *others}}
+    if ledger != {where: quantity for where, quantity in total.items() if quantity}:
+        oracle.fail("Q5", f"the ledger has {ledger}, executions add up to {total}")
+
+
+async def _end(world: World) -> None:
+    """In good order where there is any, so that nothing is left to the collector."""
+    world.trading = False
+    world.faults.heal()
+    for process in list(world.processes.values()):
+        if process.alive:
+            world.loop.drop(process)
+            world.loop.bury(process)
+            process.lease.release()
+            process.journal.close()
+    await asyncio.sleep(0)
