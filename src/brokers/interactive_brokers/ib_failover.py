@@ -89,7 +89,7 @@ class FailoverStatus:
 
 class Failover:
     """Decides over a DoorPair. `on_lease` is told of every lease that this process takes; `in_doubt` names what keeps
-    the pen where it is."""
+    the pen at the second door."""
 
     def __init__(self, pair: DoorPair, journal: Journal, policy: FailoverPolicy, clock: Clock) -> None:
         self.pair = pair
@@ -235,6 +235,12 @@ class Failover:
         if live.state is LinkState.READY or not self._running:
             return
         other = self.pair.other(live)
+        doubts = self.in_doubt()
+        if other is self.pair.doors[0] and doubts:
+            # the way back is latched: what was sent through the second door may show only there
+            self.pair.tell(LinkEventKind.ALARM, f"orders stay with {live.name}, which is lost: {'; '.join(doubts)}")
+            self._plan(self.policy.take_over_after + self.policy.retry_every)
+            return
         self._change(self._take(other, f"{live.name} was lost for {self.policy.take_over_after:g} s"))
 
     def _change(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
@@ -258,8 +264,9 @@ class Failover:
     async def hand_over(self, name: str, why: str = "on command") -> None:
         """Give the pen to the door called `name`, and wait until it has it.
 
-        Refused while anything is in doubt (ConfigurationError lists what); raises ConnectFailed when the door cannot be
-        had, and the pen is then where it was.
+        What is in doubt stays in doubt: its symbols are blocked until evidence comes, whichever door has the pen.
+        Raises ConfigurationError for an unknown name, ConnectFailed when the door cannot be had; the pen is then where
+        it was.
         """
         pair = self.pair
         if name not in pair.health:
@@ -267,11 +274,6 @@ class Failover:
         door = pair.door(name)
         if door is pair.live:
             return
-        doubts = self.in_doubt()
-        if doubts:
-            raise ConfigurationError(
-                f"changing to door {name}", f"in doubt: {'; '.join(doubts)}", "reconcile first, or wait for evidence"
-            )
         await asyncio.shield(self._change(self._take(door, why)))
 
     async def _take(self, door: IbTransport, why: str) -> None:
