@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from ..brokers.errors import ConfigurationError
-from ..brokers.simulation.portal.oauth_consumers import consumer_in
 from ..brokers.simulation.portal.settings import PortalSettings
 
 DEFAULTS = PortalSettings()
@@ -48,6 +47,8 @@ def oauth_consumers(folder: Path | None, user: str) -> tuple[str, ...]:
     ConfigurationError."""
     if folder is None:
         return ()
+    from ..brokers.simulation.portal.oauth_consumers import consumer_in
+
     try:
         consumer_in(folder, user)
     except OSError as error:

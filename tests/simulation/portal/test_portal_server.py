@@ -7,6 +7,8 @@ import io
 import json
 import socket
 import ssl
+import subprocess
+import sys
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
@@ -17,11 +19,12 @@ import pytest
 import requests
 import websocket
 from moondev_ibkr.brokers.errors import ConfigurationError
+from moondev_ibkr.brokers.simulation.control import obey
 from moondev_ibkr.brokers.simulation.gateway import Gateway
 from moondev_ibkr.brokers.simulation.portal.backlog import Backlog, Overflow
 
 from ..tws.orders import order
-from ..tws.rig import joined
+from ..tws.rig import joined, running
 from .rig import AAPL_ID, ACCOUNT
 from .sockets import Client, client_of, frame, serving, trust, until
 
@@ -292,6 +295,51 @@ async def test_an_authority_that_cannot_be_written_is_a_clear_error(tmp_path: Pa
     with pytest.raises(ConfigurationError, match="ca_file"):
         async with serving(ca_file=tmp_path / "file" / "ca.pem"):
             pytest.fail("it listened")
+
+
+# the control channel
+
+
+async def test_control_lines_log_in_and_out_and_let_tws_reclaim_its_session() -> None:
+    async with serving(user="same", tws_user="same", logged_in=False) as gateway, client_of(gateway) as client:
+        assert (await client.post("/tickle"))[0] == 401
+        found = await obey(gateway, '{"login": true}')
+        assert (found["user"], found["logged_in"], found["authenticated"]) == ("same", True, False)
+        await client.post("/iserver/auth/ssodh/init", {"publish": True, "compete": True})
+        async with joined(gateway) as tws:
+            assert "error" in tws.names()
+            assert await obey(gateway, '{"reclaim": true}') == {"reclaimed": True, "holder": "tws"}
+            await tws.error(1102)
+        assert await obey(gateway, '{"reclaim": true}') == {"reclaimed": False, "holder": "tws"}
+        assert (await obey(gateway, '{"status": true}'))["portal"]["authenticated"] is False
+        assert (await obey(gateway, '{"login": false}'))["logged_in"] is False
+        assert (await client.post("/tickle"))[0] == 401
+        assert "must be true or false" in (await obey(gateway, '{"login": 5}'))["error"]
+
+
+async def test_a_closed_portal_is_no_part_of_the_gateway() -> None:
+    async with running() as gateway:
+        assert gateway.status()["portal"] is None
+        for line in ('{"login": true}', '{"reclaim": true}'):
+            assert "--portal-port" in (await obey(gateway, line))["error"]
+
+
+def test_a_gateway_without_the_portal_does_not_pay_for_it() -> None:
+    heavy = "aiohttp trustme cryptography moondev_ibkr.brokers.simulation.portal.door"
+    probe = (
+        "import asyncio, sys\n"
+        "import moondev_ibkr.cli.gateway_command\n"
+        "from moondev_ibkr.brokers.simulation.gateway import Gateway\n"
+        "from moondev_ibkr.brokers.simulation.gateway_settings import ClockMode, GatewaySettings\n"
+        "from moondev_ibkr.brokers.simulation.tws.settings import TwsSettings\n"
+        "async def serve():\n"
+        "    async with Gateway(GatewaySettings(tws=TwsSettings(port=0), clock=ClockMode.CONTROL)):\n"
+        "        pass\n"
+        "asyncio.run(serve())\n"
+        f"print([name for name in {heavy.split()} if name in sys.modules])\n"
+    )
+    found = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, timeout=60, check=True)
+    assert found.stdout.strip() == "[]"
 
 
 # slow readers

@@ -168,6 +168,20 @@ def test_tickle_tells_what_the_recordings_have_and_more_when_asked() -> None:
         assert rig.get("/tickle").body["collission"] is False
 
 
+def test_the_brokerage_session_ends_every_weekday_night_where_ib_resets_it() -> None:
+    with made(nightly_reset=True, idle_seconds=1e6) as rig:
+        rig.advance(14 * 3600.0 - 60.0)
+        assert status(rig)["authenticated"] is True
+        rig.advance(120.0)
+        assert (status(rig)["connected"], status(rig)["authenticated"]) == (True, False)
+        rig.post("/iserver/auth/ssodh/init", INIT)
+        rig.advance(24 * 3600.0)
+        assert status(rig)["authenticated"] is False
+        rig.post("/iserver/auth/ssodh/init", INIT)
+        rig.advance(24 * 3600.0)
+        assert status(rig)["authenticated"] is True
+
+
 # routes
 
 

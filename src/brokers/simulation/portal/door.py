@@ -14,10 +14,11 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from ...errors import BrokerError
+from ..hours import NEW_YORK, midnight_after
 from ..timers import MarketTimers
 from .alarms import Alarm, Alarms
 from .faults import PortalFaults
@@ -40,6 +41,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 S = TypeVar("S")
+#: After midnight in New York; and the first weekday without a reset.
+RESET_HOUR = timedelta(hours=1)
+SATURDAY = 5
 NOT_FOUND = Answer({"error": "Not Found", "statusCode": 404}, 404)
 NOT_ALLOWED = Answer({"error": "Method Not Allowed", "statusCode": 405}, 405)
 UNAVAILABLE = Answer(None, 503)
@@ -88,6 +92,8 @@ class PortalDoor:
         self.authenticate: Callable[[PortalRequest], str | None] = self.state(OAuthLogins).verifier.authenticate
         if settings.logged_in:
             self.session.log_in()
+        if settings.nightly_reset:
+            self._plan_reset()
 
     @property
     def now(self) -> datetime:
@@ -113,6 +119,16 @@ class PortalDoor:
         for session in self.sessions.values():
             session.log_out()
         self.alarms.clear()
+
+    def _plan_reset(self) -> None:
+        self.timers.at(midnight_after(self.now - RESET_HOUR) + RESET_HOUR, self._reset)
+
+    def _reset(self) -> None:
+        """IB's own maintenance of the brokerage servers; logins outlive it."""
+        if self.now.astimezone(NEW_YORK).weekday() < SATURDAY:
+            for session in tuple(self.sessions.values()):
+                session.end_brokerage()
+        self._plan_reset()
 
     # users
 

@@ -86,6 +86,8 @@ class PortalSettings:
     penalty_seconds: float = 900.0
     #: refused requests of one address within a minute that put it into the penalty box (IB tells no number)
     penalty_strikes: int = 5
+    #: Every weekday at 01:00 in New York, market time, the brokerage session ends, as IB's does (P11).
+    nightly_reset: bool = False
     #: seconds after ssodh/init in which the session is authenticated, but not established
     establish_seconds: float = 0.0
     #: The first auth/status of a login says authenticated: false, whatever is true.
