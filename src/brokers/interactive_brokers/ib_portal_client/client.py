@@ -14,7 +14,7 @@ from ...domain.instrument import Instrument, InstrumentDetails, PriceIncrement
 from ...domain.market_data import Bar, BarSource, Quote, Trade
 from ...domain.order import Fill, WhatIf
 from ...domain.reports import BrokerOrder, WireOrder
-from ...errors import LinkError, NotSupported
+from ...errors import BrokerError, LinkError, NotSupported
 from ...order_port import OrderListener
 from ..config.ib_config import PortalSettings
 from ..ib_transport import (
@@ -144,6 +144,24 @@ class IbPortalClient:
         await self._session.connect()
         self._account.start()
         self._feed.poll(not self._stream.is_open)
+
+    async def is_reachable(self) -> bool:
+        """Whether the gateway answers and is logged in, whoever holds the brokerage session; takes nothing."""
+        try:
+            await self._session.handshake.tickle()
+        except BrokerError as error:
+            logger.info("the portal is not there: %s", error)
+            return False
+        return True
+
+    async def connect_by_force(self) -> None:
+        """As `connect`, with compete=true. Only this once: two programs that both take it back would flap."""
+        handshake = self._session.handshake
+        handshake.compete = True
+        try:
+            await self.connect()
+        finally:
+            handshake.compete = self._settings.compete
 
     async def disconnect(self) -> None:
         self._feed.stop()

@@ -52,6 +52,8 @@ class Handshake:
     ) -> None:
         self._settings = settings
         self._exchange = exchange
+        #: Whether the next brokerage session is taken from whoever holds it.
+        self.compete = settings.compete
         #: Names the login to the stream; "" before the first tickle.
         self.session_id = ""
         self.accounts: tuple[str, ...] = ()
@@ -120,7 +122,7 @@ class Handshake:
     async def _init(self) -> None:
         """Begin the brokerage session; without `compete` never at another's cost. Raises ConnectFailed."""
         self.inits += 1
-        body = {"publish": True, "compete": self._settings.compete}
+        body = {"publish": True, "compete": self.compete}
         call = HttpCall("POST", INIT, body=body, what="ssodh/init", deadline=self._settings.order_deadline)
         status = expect_object(call, await self.plain(call))
         while not is_usable(status):
