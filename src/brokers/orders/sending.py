@@ -194,7 +194,7 @@ class Sender:
         """
         desk = self._desk
         started = time.perf_counter()
-        record.cancel_asked, record.cancel_epoch = True, desk.link.epoch
+        record.cancel_asked, record.cancel_epoch, record.cancel_refusal = True, desk.link.epoch, ""
         desk.life.writer.note("CANCEL", record.key, "{}")
         desk.life.writer.touch(record)
         order = record.order
@@ -208,5 +208,7 @@ class Sender:
             return False
         record.cancel_kept = False
         desk.life.latency.add(Stage.CANCEL_TO_SENT, time.perf_counter() - started)
-        desk.life.apply(record, OrderSignal.CANCEL_SENT)
+        if not record.cancel_refusal:
+            # a door that answers in the same exchange has refused it before we are here
+            desk.life.apply(record, OrderSignal.CANCEL_SENT)
         return True
