@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from moondev_ibkr.brokers.simulation.portal.handlers import ROUTES
-from moondev_ibkr.brokers.simulation.portal.pacing import LIMITS, Pacer
+from moondev_ibkr.brokers.simulation.portal.pacing import LIMITS, REMEMBERED, Pacer
 from moondev_ibkr.brokers.simulation.portal.settings import PortalSettings
 
 from .rig import Clock, Rig
@@ -123,3 +123,12 @@ def test_routes_name_rows_that_exist_and_the_limits_of_the_reference() -> None:
 def test_a_row_that_does_not_exist_is_an_error_of_ours() -> None:
     with pytest.raises(KeyError):
         Pacer(PortalSettings(), Clock()).admit("10.0.0.1", "nothing")
+
+
+def test_peers_that_no_limit_concerns_any_more_are_forgotten() -> None:
+    clock = Clock()
+    pacer = Pacer(PortalSettings(), clock)
+    for number in range(10_000):
+        clock.now += 1.0
+        assert not pacer.admit(f"10.0.{number // 256}.{number % 256}", "").refusal
+    assert len(pacer._times) <= REMEMBERED + 1

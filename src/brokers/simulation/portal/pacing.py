@@ -58,6 +58,7 @@ class Admission:
     delay: float = 0.0
 
 
+LONGEST_WINDOW = max(limit.seconds for limit in LIMITS.values())
 TOO_MANY = "Too many requests, please try again later."
 
 
@@ -87,6 +88,8 @@ class Pacer:
         rate = self._settings.requests_per_second
         if not rate:
             return Admission()
+        if len(self._times) > REMEMBERED:
+            self._forget(now)
         limits = {"": Limit(rate, 1.0, "all requests")} | ({pace: LIMITS[pace]} if pace else {})
         windows = [(self._window(peer, name, limit, now), limit) for name, limit in limits.items()]
         patient = self._settings.slow_sequential and now >= self._answered_at.get(peer, now)
@@ -118,8 +121,6 @@ class Pacer:
         self._answered_at.clear()
 
     def _window(self, peer: str, name: str, limit: Limit, now: float) -> deque[float]:
-        if len(self._times) > REMEMBERED:
-            self._times = {key: times for key, times in self._times.items() if times and now - times[-1] < 900.0}
         times = self._times.setdefault((peer, name), deque())
         while times and now - times[0] >= limit.seconds - _SLACK:
             times.popleft()
@@ -134,3 +135,10 @@ class Pacer:
             self._boxed[peer] = now + self._settings.penalty_seconds
             del self._strikes[peer]
         return Admission(TOO_MANY)
+
+    def _forget(self, now: float) -> None:
+        """Bounded memory: peers whom no limit and no penalty concerns any more are dropped."""
+        self._times = {key: times for key, times in self._times.items() if times and now - times[-1] < LONGEST_WINDOW}
+        self._strikes = {peer: strikes for peer, strikes in self._strikes.items() if now - strikes[-1] < STRIKE_WINDOW}
+        self._boxed = {peer: until for peer, until in self._boxed.items() if now < until}
+        self._answered_at = {peer: at for peer, at in self._answered_at.items() if now < at}

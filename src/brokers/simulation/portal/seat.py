@@ -41,7 +41,6 @@ class Seat:
         self._alarms = alarms
         self._reclaim: Alarm | None = None
         self._portal: PortalSession | None = None
-        self.shared = settings.user == settings.tws_user
         self.holder = Holder.TWS
 
     def _competes(self, session: PortalSession) -> bool:

@@ -244,17 +244,27 @@ class PortalServer:
         """Whether a stream reads more slowly than it is written to."""
         return any(outlet.is_slow for outlet in self._outlets)
 
+    def _unread(self) -> list[SocketOutlet]:
+        """Streams with frames that their client has not taken yet, without those that are given up on."""
+        for outlet in self._outlets:
+            if outlet.idle:
+                outlet.stalled = False
+        return [outlet for outlet in self._outlets if not outlet.idle and not outlet.stalled]
+
     async def drained(self, seconds: float) -> bool:
-        """Waits until every stream's frames are with the operating system; False when `seconds` were not enough."""
+        """Waits until every stream's frames are with the operating system; False when `seconds` were not enough.
+
+        A client that did not read for that long is not waited for again until it has caught up.
+        """
         await asyncio.sleep(0)
         if self.door.faults.held:
             return True
         deadline = self.loop.time() + seconds
-        while any(not outlet.idle for outlet in self._outlets):
-            if self.loop.time() >= deadline:
-                return False
+        while self._unread() and self.loop.time() < deadline:
             await asyncio.sleep(_TICK)
-        return True
+        for outlet in self._unread():
+            outlet.stalled = True
+        return not any(outlet.stalled for outlet in self._outlets)
 
 
 async def _read(http: BaseRequest, path: str, now: float) -> PortalRequest:

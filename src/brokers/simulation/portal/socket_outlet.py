@@ -32,6 +32,8 @@ class SocketOutlet:
         self._backlog = Backlog()
         self._wake = asyncio.Event()
         self._sending = False
+        #: It has not read for so long that market time no longer waits for it.
+        self.stalled = False
         self._close_code: int | None = None
         self._task = asyncio.create_task(self._work(), name="portal stream")
 
