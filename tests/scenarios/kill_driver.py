@@ -229,7 +229,7 @@ def requests(story: str, key: str) -> NewOrder | Bracket:
     """What a story asks for first, at prices around those of seed 0 (AAPL 250, MSFT 370)."""
     if story in ("market", "stop"):
         return buy(10, key=key)
-    if story == "limit":
+    if story in ("limit", "asked"):
         return buy(10, key=key, limit=210)
     if story == "part":
         return buy(3000, "MSFT", key=key, limit=390)
