@@ -6,12 +6,14 @@ import asyncio
 import json
 import os
 import signal
+import ssl
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
 from ..simulation.tws.orders import order
@@ -107,6 +109,10 @@ async def run(tmp_path: Path, *arguments: str) -> tuple[int, str, str]:
         (("--speed", "-3"), "speed -3"),
         (("--control", "telepathy"), "stdio"),
         (("--fault", "gremlin", "--tws-port", "0"), "no such fault"),
+        (("--portal-port", "everywhere"), "--portal-port everywhere"),
+        (("--portal", "soft_init=maybe"), "fail, take"),
+        (("--portal", "gremlin=1"), "settings are"),
+        (("--portal", "questions=o1", "--tws-port", "0"), "o1"),
     ],
 )
 async def test_bad_arguments_are_one_line_and_exit_2(tmp_path: Path, arguments: tuple[str, ...], words: str) -> None:
@@ -114,6 +120,39 @@ async def test_bad_arguments_are_one_line_and_exit_2(tmp_path: Path, arguments: 
     assert code == 2
     assert words in err
     assert len(err.strip().splitlines()) == 1
+
+
+async def ask(ready: dict[str, Any], path: str, **body: Any) -> Any:
+    """POST to the portal that a ready-file names, trusting the authority that it names."""
+    trust = ssl.create_default_context(cafile=ready["portal"]["ca_file"])
+    async with (
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=trust)) as session,
+        session.post(ready["portal"]["url"] + path, json=body) as answer,
+    ):
+        return await answer.json()
+
+
+async def test_both_doors_of_a_process_serve_one_account_and_compete_by_name(tmp_path: Path) -> None:
+    names = ("--portal-user", "me", "--tws-user", "me", "--portal", "tws_return_code=1101")
+    async with process(tmp_path, "--control", "stdio", "--prices", "synthetic", *names) as (child, ready):
+        client = await RawClient.join(ready["tws"]["port"])
+        assert (await ask(ready, "/iserver/auth/status"))["competing"] is True
+        assert (await ask(ready, "/iserver/auth/ssodh/init", publish=True, compete=True))["authenticated"] is True
+        await client.error(1100)
+        assert await say(child, '{"reclaim": true}') == {"reclaimed": True, "holder": "tws"}
+        await client.error(1101)
+        assert (await say(child, '{"fault": "portal-maintenance"}'))["lasting"] == ["portal-maintenance"]
+        await client.close()
+        assert child.stdin is not None
+        child.stdin.close()
+        async with asyncio.timeout(10):
+            assert await child.wait() == 0
+    assert not (tmp_path / "ready-ca.pem").exists()
+
+
+async def test_the_portal_may_stay_closed(tmp_path: Path) -> None:
+    async with process(tmp_path, "--portal-port", "off", "--control", "stdio") as (_, ready):
+        assert ready["portal"] is None
 
 
 async def test_the_list_of_faults_is_printed(tmp_path: Path) -> None:
