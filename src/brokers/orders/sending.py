@@ -137,7 +137,9 @@ class Sender:
         except (BrokerError, TimeoutError) as failure:
             reason = str(failure) or "the write did not end in time"
             desk.life.apply(record, OrderSignal.ACK_TIMEOUT, reason)
-            desk.life.alarm(f"order {record.key} may or may not have left: {reason}", record)
+            if record.order.state is OrderState.UNKNOWN:
+                # else the broker has shown it meanwhile, by another way than the answer
+                desk.life.alarm(f"order {record.key} may or may not have left: {reason}", record)
             return failure if isinstance(failure, BrokerError) else BrokerError(f"order {record.key}", reason)
         desk.life.apply(record, OrderSignal.SEND)
         desk.life.latency.add(Stage.PLACE_TO_SENT, time.perf_counter() - started)
