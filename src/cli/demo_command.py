@@ -25,7 +25,7 @@ from ..config.settings import Environment, FailoverMode, Settings, load_settings
 from .boundary import FAILED, OK, print_json, run_async
 from .doors_command import show_doors, status_json
 from .gateway_process import GatewayProcess
-from .opening import leading_to, log_to
+from .opening import door_arguments, leading_to, log_to
 from .options import ConfigOption, JsonOption
 from .paper_account import PaperMarket
 from .run_report import make_console
@@ -38,8 +38,6 @@ SYMBOLS = ("AAPL", "MSFT", "IBM", "GOOG")
 PATIENCE = 60.0
 #: Real seconds that the TWS door may be lost in the demo before orders move.
 TAKE_OVER_AFTER = 1.0
-#: Both user names of the one-user story.
-ONE_USER = "paperuser"
 
 
 class Story(StrEnum):
@@ -88,9 +86,7 @@ def demo(
 async def fail_over(settings: Settings, cycles: int, fails_in: int, console: Console, as_json: bool) -> int:
     with tempfile.TemporaryDirectory(prefix="moondev-ibkr-") as name:
         folder = Path(name)
-        options = [*PaperMarket(start=FIRST_DAY).arguments(), "--portal-port", "0"]
-        if settings.failover is FailoverMode.ONE_USER:
-            options += ["--portal-user", ONE_USER, "--tws-user", ONE_USER]
+        options = [*door_arguments(settings), *PaperMarket(start=FIRST_DAY).arguments()]
         with log_to(folder, settings):
             async with GatewayProcess(options, folder) as gateway:
                 own = leading_to(gateway.where, settings).model_copy(update={"state_dir": folder})

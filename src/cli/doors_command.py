@@ -17,6 +17,9 @@ from .opening import Opening, with_broker
 from .options import BrokerChoice, BrokerOption, ConfigOption, JsonOption, LiveOption
 from .run_report import make_console
 
+#: Real seconds that the door without the pen may take to be shown as it stands.
+STANDBY_DEADLINE = 15.0
+
 
 def doors(
     to: Annotated[str, typer.Option("--to", help="Give the pen to this door: tws or portal.")] = "",
@@ -33,6 +36,7 @@ def doors(
             raise ConfigurationError("doors", "there is one door only", "set IB_FAILOVER to one_user or two_users")
         if to:
             await failover.hand_over(to)
+        await failover.standby_tried(STANDBY_DEADLINE)
         status, doubts = failover.status(), session.manager.doubts()
         if json_output:
             print_json(status_json(status, doubts))

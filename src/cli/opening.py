@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from ..brokers.errors import ConfigurationError
 from ..config.logging import LIBRARIES, ROOT, setup_logging
-from ..config.settings import SIMULATED_ACCOUNT, Environment, Settings, load_settings
+from ..config.settings import SIMULATED_ACCOUNT, Environment, FailoverMode, Settings, load_settings
 from .boundary import run_async
 from .gateway_process import GatewayProcess, Ready
 from .options import BrokerChoice
@@ -21,6 +21,10 @@ from .paper_account import PaperMarket, paper_gateway
 
 if TYPE_CHECKING:
     from ..brokers.interactive_brokers.ib_adapter import IBAdapter
+
+
+#: Both user names of a paper gateway whose doors compete for one session.
+PAPER_USER = "paperuser"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,20 +88,35 @@ async def on_paper(opening: Opening, settings: Settings) -> AsyncIterator[Settin
     folder = state_folder(settings)
     if opening.only_looks and opening.market is not None:
         with tempfile.TemporaryDirectory(prefix="moondev-ibkr-") as name:
-            async with GatewayProcess(opening.market.arguments(), Path(name), driven=False) as gateway:
+            options = [*door_arguments(settings), *opening.market.arguments()]
+            async with GatewayProcess(options, Path(name), driven=False) as gateway:
                 yield leading_to(gateway.where, settings).model_copy(update={"state_dir": Path(name)})
         return
-    async with paper_gateway(folder, opening.market, fresh=opening.fresh) as ready:
+    doors = door_arguments(settings)
+    async with paper_gateway(folder, opening.market, fresh=opening.fresh, doors=doors) as ready:
         yield leading_to(ready, settings)
 
 
 def leading_to(ready: Ready, settings: Settings) -> Settings:
-    """`settings` with the addresses of a gateway's doors."""
+    """`settings` with the addresses of a gateway's doors. Raises ConfigurationError for a closed one that is needed."""
+    if ready.portal_url is None and settings.failover is not FailoverMode.OFF:
+        raise ConfigurationError(
+            "failover to the portal", "the gateway that runs has that door closed", "start it with --portal-port 15000"
+        )
     where: dict[str, object] = {"host": ready.host, "port": ready.port}
     if ready.portal_url is not None:
         url = urlsplit(ready.portal_url)
         where |= {"portal_host": url.hostname, "portal_port": url.port, "portal_ca_file": ready.ca_file}
     return settings.model_copy(update=where)
+
+
+def door_arguments(settings: Settings) -> tuple[str, ...]:
+    """Options of a gateway that is started for these settings: the portal's door costs a second, so it is opened only
+    where it is needed."""
+    if settings.failover is FailoverMode.OFF:
+        return ()
+    one = ("--portal-user", PAPER_USER, "--tws-user", PAPER_USER)
+    return ("--portal-port", "0", *(one if settings.failover is FailoverMode.ONE_USER else ()))
 
 
 def door_of(broker: BrokerChoice) -> str:

@@ -115,8 +115,11 @@ def open_account(folder: Path, asked: PaperMarket | None, *, fresh: bool) -> tup
 
 
 @contextlib.asynccontextmanager
-async def paper_gateway(folder: Path, asked: PaperMarket | None, *, fresh: bool = False) -> AsyncIterator[Ready]:
-    """Where the account's gateway listens: the running one, or one started for as long as this lasts.
+async def paper_gateway(
+    folder: Path, asked: PaperMarket | None, *, fresh: bool = False, doors: Sequence[str] = ()
+) -> AsyncIterator[Ready]:
+    """Where the account's gateway listens: the running one, or one started for as long as this lasts, with the options
+    `doors` for its doors.
 
     Raises ConfigurationError when `asked` or `fresh` do not go with what runs or with the account.
     """
@@ -133,7 +136,7 @@ async def paper_gateway(folder: Path, asked: PaperMarket | None, *, fresh: bool 
         return
     try:
         market, new = open_account(folder, asked, fresh=fresh)
-        options = [*market.arguments(resuming=not new), "--state", str(folder / ACCOUNT_FILE)]
+        options = [*doors, *market.arguments(resuming=not new), "--state", str(folder / ACCOUNT_FILE)]
         gateway = GatewayProcess([*options, *(("--fresh",) if new else ())], folder, driven=False)
         async with gateway:
             yield gateway.where

@@ -26,7 +26,7 @@ from ..brokers.simulation.bars_files import bar_symbols
 from ..config.settings import Settings
 from .boundary import INTERRUPTED, OK, error_json, exit_code, print_json, run_async, show_error
 from .gateway_process import GatewayProcess
-from .opening import Opening, door_of, log_to, settings_for, state_folder
+from .opening import Opening, door_arguments, door_of, leading_to, log_to, settings_for, state_folder
 from .options import (
     BarsOption,
     BrokerChoice,
@@ -213,9 +213,9 @@ async def open_session(
             yield broker, WallDriver(broker, calendar)
         return
     market = options.opening.market or PaperMarket()
-    async with GatewayProcess(market.arguments(), folder) as gateway:
-        where = {"host": gateway.where.host, "port": gateway.where.port, "state_dir": folder}
-        async with IBAdapter.from_settings(settings.model_copy(update=where)) as broker:
+    async with GatewayProcess([*door_arguments(settings), *market.arguments()], folder) as gateway:
+        own = leading_to(gateway.where, settings).model_copy(update={"state_dir": folder})
+        async with IBAdapter.from_settings(own) as broker:
             yield broker, ReplayDriver(gateway, broker, calendar)
 
 

@@ -355,6 +355,12 @@ class Failover:
         if self._standing_by is None or self._standing_by.done():
             self._standing_by = asyncio.get_running_loop().create_task(self._keep_standby(), name="standby")
 
+    async def standby_tried(self, deadline: float) -> None:
+        """Until the door without the pen has been tried, seconds at most; nothing for one user, whose session it would
+        take."""
+        if self._standing_by is not None:
+            await asyncio.wait({self._standing_by}, timeout=deadline)
+
     async def _keep_standby(self) -> None:
         """Connect the door without the pen until it stands, then see what it shows; it keeps itself from then on."""
         while self._running:

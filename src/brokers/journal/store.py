@@ -246,7 +246,9 @@ class Journal:
                 return set_door(change, door)
             if change.door != door:
                 raise DoorFenced(
-                    f"door {door}", f"door {change.door} writes to this journal", "use that door, or switch doors"
+                    f"door {door}",
+                    f"door {change.door} has the pen of this journal",
+                    f"use that door (IB_FAILOVER as it was), or give the pen back: moondev-ibkr doors --to {door}",
                 )
             return DoorLease(door, change.epoch)
 
