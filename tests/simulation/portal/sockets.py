@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import ssl
 from collections.abc import AsyncIterator, Callable
@@ -100,3 +101,26 @@ async def client_of(gateway: Gateway) -> AsyncIterator[Client]:
     connector = aiohttp.TCPConnector(ssl=trust(gateway))
     async with aiohttp.ClientSession(connector=connector, timeout=DEADLINE) as session:
         yield Client(gateway, session)
+
+
+async def raw_stream(gateway: Gateway, limit: int = 1 << 16) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A WebSocket by hand; nothing is read beyond `limit` bytes until somebody reads."""
+    assert gateway.doors.portal is not None
+    before = len(gateway.portal.streams)
+    reader, writer = await asyncio.open_connection(
+        "127.0.0.1", gateway.doors.portal.port, ssl=trust(gateway), server_hostname="localhost", limit=limit
+    )
+    lines = (
+        "GET /v1/api/ws HTTP/1.1",
+        "Host: localhost",
+        "Upgrade: websocket",
+        "Connection: Upgrade",
+        "Sec-WebSocket-Version: 13",
+        "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==",
+        f"Cookie: api={gateway.portal.session.session_id}",
+    )
+    writer.write("\r\n".join((*lines, "", "")).encode())
+    async with asyncio.timeout(5.0):
+        while len(gateway.portal.streams) == before:
+            await asyncio.sleep(0.001)
+    return reader, writer

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import json
 import socket
 import ssl
@@ -21,12 +20,11 @@ import websocket
 from moondev_ibkr.brokers.errors import ConfigurationError
 from moondev_ibkr.brokers.simulation.control import obey
 from moondev_ibkr.brokers.simulation.gateway import Gateway
-from moondev_ibkr.brokers.simulation.portal.backlog import Backlog, Overflow
 
 from ..tws.orders import order
 from ..tws.rig import joined, running
 from .rig import AAPL_ID, ACCOUNT
-from .sockets import Client, client_of, frame, serving, trust, until
+from .sockets import Client, client_of, frame, serving, until
 
 
 def url_of(gateway: Gateway) -> str:
@@ -156,117 +154,6 @@ async def test_an_answer_may_be_late_and_the_clock_of_alarms_runs_by_itself() ->
         await stream.close()
 
 
-# hostile ones
-
-
-async def send_raw(gateway: Gateway, data: bytes) -> bytes:
-    """What comes back until the server ends the connection, or nothing more comes."""
-    assert gateway.doors.portal is not None
-    reader, writer = await asyncio.open_connection(
-        "127.0.0.1", gateway.doors.portal.port, ssl=trust(gateway), server_hostname="localhost"
-    )
-    writer.write(data)
-    try:
-        async with asyncio.timeout(1.0):
-            return await reader.read(1 << 16)
-    except (TimeoutError, ConnectionError):
-        return b""
-    finally:
-        writer.transport.abort()
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        b"\x00\x01\x02\x03 nonsense\r\n\r\n",
-        b"GET / HTTP/9.9\r\n\r\n",
-        b"GET /v1/api/tickle HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 20_000 + b"\r\n\r\n",
-        b"GET /" + b"a" * 20_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
-        b"POST /v1/api/tickle HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n",
-        b"POST /v1/api/tickle HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
-        b"GET /v1/api/ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
-        b'GET /v1/api/%ff%00/../../etc HTTP/1.1\r\nHost: x\r\nCookie: api={"session\r\n\r\n',
-    ],
-    ids=["noise", "version", "header", "target", "length", "chunks", "websocket", "path"],
-)
-async def test_hostile_bytes_cost_their_own_connection_and_nobody_elses(data: bytes) -> None:
-    async with serving() as gateway, client_of(gateway) as client:
-        stream = await client.stream()
-        await until(stream, "sts")
-        answer = await send_raw(gateway, data)
-        assert not answer or answer.startswith((b"HTTP/1.1 4", b"HTTP/1.0 4"))
-        await stream.send_str("tic")
-        await until(stream, "tic")
-        assert (await client.post("/tickle"))[0] == 200
-        await stream.close()
-
-
-@pytest.mark.parametrize(
-    "body", [b"{not json", b"[" * 100_000, b'{"publish": NaN}', b"\xff\xfe\x00", b'"text"', b"null", b"17"]
-)
-async def test_a_body_that_is_no_json_or_no_object_is_answered(body: bytes) -> None:
-    async with serving() as gateway, client_of(gateway) as client:
-        async with client.http.post(client.url + "/iserver/auth/ssodh/init", data=body) as answer:
-            assert answer.status in (400, 500)
-            assert "error" in await answer.json()
-        assert (await client.post("/tickle"))[0] == 200
-
-
-async def test_a_body_beyond_the_limit_is_refused() -> None:
-    async with serving() as gateway, client_of(gateway) as client:
-        async with client.http.post(
-            client.url + "/iserver/auth/ssodh/init", data=io.BytesIO(b"x" * (2 << 20))
-        ) as answer:
-            assert answer.status == 413
-        assert (await client.post("/tickle"))[0] == 200
-
-
-async def test_a_peer_that_is_no_tls_client_costs_nothing() -> None:
-    async with serving() as gateway, client_of(gateway) as client:
-        assert gateway.doors.portal is not None
-        reader, writer = await asyncio.open_connection("127.0.0.1", gateway.doors.portal.port)
-        writer.write(b"GET / HTTP/1.1\r\n\r\n")
-        assert not (await reader.read(100)).startswith(b"HTTP")
-        writer.close()
-        assert (await client.post("/tickle"))[0] == 200
-
-
-async def test_a_message_beyond_the_limit_ends_its_stream_only() -> None:
-    async with serving() as gateway, client_of(gateway) as client:
-        stream, other = await client.stream(), await client.stream()
-        await until(stream, "sts")
-        await stream.send_str("smd+" + "1" * (1 << 17))
-        while isinstance(found := await frame(stream), dict):
-            continue
-        assert found.type in (aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSED)
-        await until(other, "sts")
-        await other.send_str("tic")
-        await until(other, "tic")
-        await other.close()
-
-
-async def test_only_allowed_networks_are_served() -> None:
-    async with serving(allowed=("10.0.0.0/8",)) as gateway, client_of(gateway) as client:
-        with pytest.raises(aiohttp.ClientConnectionError):
-            await client.get("/iserver/auth/status")
-    async with serving(allowed=("127.0.0.0/8",)) as gateway, client_of(gateway) as client:
-        assert (await client.get("/iserver/auth/status"))[0] == 200
-
-
-async def test_a_connection_that_asks_for_nothing_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    from moondev_ibkr.brokers.simulation.portal import server
-
-    monkeypatch.setattr(server, "PATIENCE", 0.05)
-    async with serving() as gateway:
-        assert gateway.doors.portal is not None
-        reader, writer = await asyncio.open_connection(
-            "127.0.0.1", gateway.doors.portal.port, ssl=trust(gateway), server_hostname="localhost"
-        )
-        async with asyncio.timeout(5.0):
-            assert await reader.read() == b""
-        writer.close()
-
-
 # files and ports
 
 
@@ -340,77 +227,6 @@ def test_a_gateway_without_the_portal_does_not_pay_for_it() -> None:
     )
     found = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, timeout=60, check=True)
     assert found.stdout.strip() == "[]"
-
-
-# slow readers
-
-
-def test_a_slow_reader_gets_every_order_and_only_the_newest_quote() -> None:
-    backlog = Backlog(conflate_above=2, limit=5)
-    for number in range(4):
-        backlog.put({"topic": "smd+1", "31": str(number), f"only{number}": "x"})
-        backlog.put({"topic": "sor", "args": [number]})
-    frames = []
-    while (found := backlog.take()) is not None:
-        frames.append(found)
-    assert [found["args"] for found in frames if found["topic"] == "sor"] == [[0], [1], [2], [3]]
-    assert frames[0] == {"topic": "smd+1", "31": "3", "only0": "x", "only1": "x", "only2": "x", "only3": "x"}
-    assert backlog.conflated == 3
-
-
-def test_a_ladder_is_replaced_whole_and_what_was_taken_is_not_changed_any_more() -> None:
-    backlog = Backlog(conflate_above=1)
-    backlog.put({"topic": "sbd+1", "data": [1], "old": True})
-    taken = backlog.take()
-    for number in (2, 3):
-        backlog.put({"topic": "sbd+1", "data": [number]})
-    assert taken == {"topic": "sbd+1", "data": [1], "old": True}
-    assert backlog.take() == {"topic": "sbd+1", "data": [3]}
-    assert backlog.take() is None
-
-
-def test_a_reader_that_is_too_slow_even_for_its_orders_is_given_up() -> None:
-    backlog = Backlog(limit=3)
-    for number in range(3):
-        backlog.put({"topic": "sor", "args": [number]})
-    with pytest.raises(Overflow):
-        backlog.put({"topic": "sor", "args": [3]})
-
-
-async def test_a_client_that_does_not_read_holds_nobody_up_and_misses_no_order() -> None:
-    async with serving(gateway={"stall_seconds": 0.1}) as gateway, client_of(gateway) as client:
-        assert gateway.doors.portal is not None
-        reader, writer = await asyncio.open_connection(
-            "127.0.0.1", gateway.doors.portal.port, ssl=trust(gateway), server_hostname="localhost", limit=1024
-        )
-        cookie = f"Cookie: api={gateway.portal.session.session_id}"
-        upgrade = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13"
-        key = "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA=="
-        writer.write(f"GET /v1/api/ws HTTP/1.1\r\nHost: x\r\n{upgrade}\r\n{key}\r\n{cookie}\r\n\r\n".encode())
-        other = await client.stream()
-        await until(other, "sts")
-        assert len(gateway.portal.streams) == 2
-        for number in range(3000):
-            gateway.portal.session.publish({"topic": "blt", "args": {"number": number, "message": "x" * 4000}})
-        await until(other, "blt")
-        loop = asyncio.get_running_loop()
-        began = loop.time()
-        await gateway.advance_to(gateway.now + timedelta(seconds=1))
-        assert loop.time() - began < 5.0
-        began = loop.time()
-        for _ in range(20):
-            await gateway.advance_to(gateway.now + timedelta(seconds=1))
-        assert loop.time() - began < 1.0
-        assert (await client.post("/tickle"))[0] == 200
-        await other.close()
-
-        heard, seen = b"", 0
-        async with asyncio.timeout(20.0):
-            while b'"number":2999,' not in heard:
-                heard = heard[-64:] + await reader.read(1 << 16)
-                seen += 1
-        assert seen > 100
-        writer.transport.abort()
 
 
 async def client_round(client: Client) -> int:
