@@ -359,6 +359,20 @@ def test_arguments_that_make_no_sense_are_refused(rig: Rig, name: str, arguments
     assert rig.door.faults.interceptions == []
 
 
+def test_a_fault_waits_for_a_request_that_is_really_served() -> None:
+    rig = Rig(requests_per_second=10, slow_sequential=False)
+    arm(rig, "portal-503-after")
+    rig.session.accounts_asked = False
+    assert rig.post(ORDERS, {"orders": [TICKET]}).status == 400
+    rig.warm()
+    assert [rig.get("/iserver/auth/status").status for _ in range(10)][-1] == 429
+    assert rig.post(ORDERS, {"orders": [TICKET]}).status == 429
+    rig.wait(1.0)
+    assert rig.post(ORDERS, {"orders": [TICKET]}).status == 503
+    assert len(rig.exchange.positions()) == 1
+    rig.check()
+
+
 def test_a_closed_portal_has_no_faults() -> None:
     gateway = Gateway(GatewaySettings())
     with pytest.raises(InvalidRequest, match="--portal-port"):

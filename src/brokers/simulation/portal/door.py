@@ -165,15 +165,13 @@ class PortalDoor:
             change = self.faults.intercept(request, route, served=False)
             if change is not None:
                 return change(request, None)
-            answer = self._admit(request, route, parts)
+            return self._admit(request, route, parts)
         except BrokerError as error:
-            answer = Answer({"error": str(error)}, 500)
+            return Answer({"error": str(error)}, 500)
         except Exception:  # the boundary of one request: the client is told, the others go on
             self.failures[route.path if route is not None else "unknown"] += 1
             log.exception("request %s %s failed", request.method, request.path)
-            answer = UNKNOWN
-        change = self.faults.intercept(request, route, served=True)
-        return answer if change is None else change(request, answer)
+            return UNKNOWN
 
     def _admit(self, request: PortalRequest, route: Route | None, parts: dict[str, str]) -> Answer:
         admission = self.pacer.admit(request.peer, route.pace if route is not None else "")
@@ -196,7 +194,12 @@ class PortalDoor:
         session.touch()
         if self.faults.competing and route.path == "/iserver/accounts":
             return Answer({})
-        return route.handler(session, replace(request, parts=parts))
+        try:
+            answer = route.handler(session, replace(request, parts=parts))
+        except PortalRefusal as refusal:
+            answer = refusal.answer
+        change = self.faults.intercept(request, route, served=True)
+        return answer if change is None else change(request, answer)
 
     def _find(self, request: PortalRequest) -> tuple[Route | None, dict[str, str]]:
         for route in ROUTES:
