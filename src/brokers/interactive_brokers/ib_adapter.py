@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, replace
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
 
@@ -30,20 +30,19 @@ from ..risk import RiskPolicy
 from .ib_account import PositionBook
 from .ib_contracts import ContractBook, as_instrument
 from .ib_data_manager import DataPolicy, IBDataManager
-from .ib_failover import Failover, FailoverStatus
+from .ib_failover import Failover
 from .ib_feed_watch import FeedWatch
+from .ib_health import health_of
 from .ib_history import HistoryStore
 from .ib_order_manager import IBOrderManager, Rounded, rounded
 from .ib_pacing import HistoricalPacer
 from .ib_risk_manager import IBRiskManager, shortable_shares
 from .ib_second_source import QuoteSource
 from .ib_sessions import TWS, make_session
-from .ib_transport import IbTransport, LinkEvent, LinkEventKind, LinkScope, LinkState
+from .ib_transport import IbTransport, LinkEvent, LinkEventKind, LinkScope
 
 logger = logging.getLogger(__name__)
 
-#: The market clock may be this far from the machine's before health says so (fault C28).
-CLOCK_ALARM = timedelta(seconds=1)
 JOURNAL_FILE = "journal.sqlite"
 CONTRACTS_FILE = "contracts.json"
 
@@ -208,21 +207,7 @@ class IBAdapter(ManagedBroker):
             self.journal.close()
 
     def health(self) -> Health:
-        state = self.transport.state
-        rows: list[tuple[str, bool, str]] = [("link", state is LinkState.READY, str(state))]
-        rows += [(f"start-up: {row.name}", row.known, row.why) for row in self.transport.sections]
-        rows += [(f"farm {name}", False, text) for name, text in self.transport.farms_down.items()]
-        if self.failover is not None:
-            rows += _door_rows(self.failover.status())
-        halted = self.manager.halted
-        rows.append(("kill switch", halted is None, halted or "off"))
-        offset = self.transport.clock_offset()
-        if offset is not None:
-            rows.append(("clock", abs(offset) <= CLOCK_ALARM, f"{offset.total_seconds():+.1f} s from this machine"))
-        blocking = [row for row in rows if not row[1] and not row[0].startswith(("farm", "clock", "door"))]
-        connected = state in (LinkState.READY, LinkState.SYNCING, LinkState.BROKER_DOWN)
-        reason = "; ".join(f"{name}: {text}" for name, _, text in blocking)
-        return Health(connected, self._trading and self.transport.is_healthy and not blocking, reason, tuple(rows))
+        return health_of(self.transport, self.failover, self.manager.halted, is_trading=self._trading)
 
     def accounts(self) -> tuple[str, ...]:
         accounts = self.transport.accounts()
@@ -436,17 +421,6 @@ def _completed(summary: AccountSummary, told: AccountSummary | None) -> AccountS
         return summary
     missing = [row.name for row in fields(summary) if getattr(summary, row.name) is None]
     return replace(summary, **{name: getattr(told, name) for name in missing})
-
-
-def _door_rows(status: FailoverStatus) -> list[tuple[str, bool, str]]:
-    rows = []
-    for door in status.doors:
-        duties = [word for word, has in (("orders", door.has_pen), ("data", door.has_data)) if has]
-        seen = door.notes[0].meaning if door.notes else ""
-        rows.append(
-            (f"door {door.name}", door.state is LinkState.READY, f"{door.state}; {' and '.join(duties)}; {seen}")
-        )
-    return rows
 
 
 def _by_number(instrument: Instrument) -> Instrument:
