@@ -141,7 +141,8 @@ class OrderEvent:
 class WireOrder:
     """One order message: the intent plus what the session adds. `instrument` in it is qualified (has con_id).
 
-    `transmit` False stages it; `parent_id` is the entry's order id for a bracket's leg, 0 otherwise.
+    `transmit` False stages it; `parent_id` is the entry's order id for a bracket's leg, 0 otherwise. `perm_id` is the
+    number that the broker gave an order which is changed now (OrderPort); None for a new one, or where none was told.
     """
 
     order_id: int
@@ -149,3 +150,4 @@ class WireOrder:
     account: str
     transmit: bool = True
     parent_id: int = 0
+    perm_id: int | None = None

@@ -9,7 +9,7 @@ from decimal import Decimal
 from ..domain.instrument import Instrument
 from ..domain.order import Fill, NewOrder, Order, Side
 from ..domain.order_states import OrderState
-from ..domain.reports import CommissionReport
+from ..domain.reports import BrokerOrder, CommissionReport
 from ..journal import OrderRow, instrument_key
 
 ZERO = Decimal(0)
@@ -177,6 +177,27 @@ class OrderBook:
             return self.by_order_id.get((client_id, order_id))
         return None
 
+    def unnamed_exits(self, account: str, instrument: Instrument, side: Side, perm_id: int | None) -> list[Record]:
+        """Exits of brackets that may be at the broker and for which the door that told `perm_id` has told no number."""
+        is_portal = (perm_id or 0) < 0
+        return [
+            record
+            for record in self.in_instrument(account, instrument)
+            if record.order.leg
+            and record.order.intent.side is side
+            and not any((name < 0) is is_portal for name in record.names)
+        ]
+
+    def unnamed_exit(self, told: BrokerOrder) -> Record | None:
+        """The exit that an order without reference can only be, by side, type and price: the portal's children carry
+        none. None when it may be another one's, when several fit, or when it ended before the exit was meant."""
+        fitting = [
+            record
+            for record in self.unnamed_exits(told.account, told.instrument, told.side, told.perm_id)
+            if _may_be(record, told)
+        ]
+        return fitting[0] if len(fitting) == 1 else None
+
     def in_instrument(self, account: str, instrument: Instrument) -> list[Record]:
         """Open records of one account and contract."""
         key = instrument_key(instrument)
@@ -215,3 +236,13 @@ class OrderBook:
             else:
                 groups[group] = max(groups.get(group, ZERO), remaining)
         return loose + sum(groups.values(), ZERO)
+
+
+def _may_be(record: Record, told: BrokerOrder) -> bool:
+    """Whether an order without reference has the type and the prices of `record`, now or as they are being changed."""
+    begun, ended = record.order.created_at, told.completed_time
+    if begun is not None and ended is not None and ended < begun:
+        return False
+    shape = (told.type, told.limit_price, told.stop_price)
+    meant = [one for one in (record.order.intent, record.pending) if one is not None]
+    return any(shape == (one.type, one.limit_price, one.stop_price) for one in meant)

@@ -76,7 +76,7 @@ class Inbound:
     # Orders
 
     def broker_order(self, told: BrokerOrder) -> None:
-        record = self._find(told.key, told.perm_id, told.client_id, told.order_id)
+        record = self._shown(told)
         if record is None:
             self._add_foreign(told)
             return
@@ -99,13 +99,13 @@ class Inbound:
 
     def introduce(self, told: BrokerOrder) -> None:
         """Bind the broker's numbers of a known order, so that its executions find it."""
-        record = self._find(told.key, told.perm_id, told.client_id, told.order_id)
+        record = self._shown(told)
         if record is not None:
             self._bind(record, told.perm_id, told.client_id, told.order_id)
 
     def completed(self, told: BrokerOrder) -> None:
         """One of the broker's completed orders: final, and only of interest when the order is known."""
-        record = self._find(told.key, told.perm_id, told.client_id, told.order_id)
+        record = self._shown(told)
         if record is None:
             return
         self._bind(record, told.perm_id, told.client_id, told.order_id)
@@ -191,6 +191,10 @@ class Inbound:
         if record is None and key is not None:
             record = self._load(key)
         return record
+
+    def _shown(self, told: BrokerOrder) -> Record | None:
+        record = self._find(told.key, told.perm_id, told.client_id, told.order_id)
+        return self._book.unnamed_exit(told) if record is None and told.key is None else record
 
     def _bind(self, record: Record, perm_id: int, client_id: int, order_id: int) -> None:
         """Remember the broker's numbers. A second permId for one key is a fork: both are watched (promise Q8).
@@ -340,6 +344,8 @@ class Inbound:
         """Whether an order of this client may still claim the execution (fault O19)."""
         if exec_base_id(fill.exec_id) in self._book.fills or self.all_told:
             return False
+        if fill.order_key is None and self._book.unnamed_exits(fill.account, fill.instrument, fill.side, fill.perm_id):
+            return True
         return fill.client_id is None or (fill.client_id == self._client_id() and (fill.order_id or 0) > 0)
 
     def _claim_orphans(self, record: Record) -> None:

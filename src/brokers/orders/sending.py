@@ -187,7 +187,7 @@ class Sender:
         entry = self._desk.book.records.get(record.order.parent_key or "")
         attached = entry is not None and record.order.leg in ASKED_LEGS and not entry.order.state.is_terminal
         parent_id = (entry.order.order_id or 0) if entry is not None and attached else 0
-        return WireOrder(record.order.order_id or 0, changed, record.account, True, parent_id)
+        return WireOrder(record.order.order_id or 0, changed, record.account, True, parent_id, record.order.perm_id)
 
     async def cancel_record(self, record: Record) -> bool:
         """Send a cancel for every life of the order, whatever its state; never refused here (promise Q10).

@@ -211,7 +211,11 @@ class OrderChannel:
         if why is not None:
             self._tell_refused(own, UNSUPPORTED, why, OrderEffect.MODIFY_REJECTED)
             return
-        number = self._number(own, order.intent, order.account)
+        number = to_row_number(order.perm_id)
+        if number is not None:
+            self._own.bind(own, number)
+        else:
+            number = self._number(own, order.intent, order.account)
         if number is None:
             raise NotConnected(what, "its number at the portal is not known", "reconcile, then try again")
         body = to_change(order.intent, order.account, self._feed.row(number))
