@@ -33,8 +33,11 @@ class Violation(AssertionError):
     """An invariant that does not hold; `invariant` names it."""
 
     def __init__(self, invariant: str, text: str) -> None:
-        super().__init__(f"{invariant}: {text}")
+        super().__init__(invariant, text)
         self.invariant = invariant
+
+    def __str__(self) -> str:
+        return ": ".join(self.args)
 
 
 @dataclass(slots=True)
@@ -70,7 +73,6 @@ class Oracle:
         self.booked: dict[str, Decimal] = {}
         self.foreign: dict[int, Decimal] = defaultdict(Decimal)
         self._held: dict[int, list[tuple[float, Decimal]]] = defaultdict(lambda: [(0.0, ZERO)])
-        #: Keys whose transaction has not committed yet.
         exchange.subscribe(self._on_exchange, OrderAccepted, Executed, PositionChanged)
 
     def fail(self, invariant: str, text: str) -> None:
