@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import zlib
 from typing import Any
 
@@ -19,7 +20,7 @@ HTML = "text/html; charset=utf-8"
 
 
 def login_page(session: PortalSession, request: PortalRequest) -> Answer:
-    return Answer(LOGIN_PAGE.format(user=session.door.settings.user), content_type=HTML)
+    return Answer(LOGIN_PAGE.format(user=html.escape(session.user)), content_type=HTML)
 
 
 def login(session: PortalSession, request: PortalRequest) -> Answer:
