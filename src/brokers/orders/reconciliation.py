@@ -85,6 +85,9 @@ class Reconciler:
         self._retry = None
         if self._desk.port.is_healthy:
             self._desk.spawn(self.run(), "reconciliation")
+        else:
+            # a link that is up and lacks an answer becomes healthy without telling: the wish must outlive that
+            self.soon(self._desk.settings.retry_delay)
 
     def cancel(self) -> None:
         if self._retry is not None:

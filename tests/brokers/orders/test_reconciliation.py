@@ -708,3 +708,16 @@ async def test_positions_that_lag_behind_a_fresh_fill_are_no_difference(bench):
     await bench.advance(5)
     assert await bench.manager.reconcile() == []
     assert bench.position() == 100
+
+
+async def test_q4_a_reading_that_falls_due_on_an_unhealthy_link_is_made_up_for(make_bench):
+    """Found by the simulation: an order stayed UNKNOWN, since nobody asked again once the link was healthy."""
+    bench = await make_bench(settings=OrderSettings(account="DU000001", retry_delay=0.01)).start()
+    runs = bench.manager._reconciler.completed_runs
+    bench.broker.is_healthy = False
+    bench.manager._reconciler._again()
+    bench.broker.is_healthy = True
+    async with asyncio.timeout(2):
+        while bench.manager._reconciler.completed_runs == runs:
+            await asyncio.sleep(0.001)
+    await bench.stop()
