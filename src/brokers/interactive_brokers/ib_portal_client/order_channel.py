@@ -31,7 +31,7 @@ from .own_orders import OwnOrder, OwnOrders
 from .reply_chain import Outcome, ReplyChain, Verdict
 from .session import Session
 from .wire import Ambiguous, HttpCall, HttpReply, NotSent
-from .words import to_status, unsupported
+from .words import TERMINAL, to_status, unsupported
 
 logger = logging.getLogger(__name__)
 
@@ -172,10 +172,11 @@ class OrderChannel:
             self._session.spawn(self._feed.read_and_tell(trades=False), "children of a bracket")
 
     def _tell_accepted(self, own: OwnOrder, number: int, word: object) -> None:
-        """A frame of the stream that came first knows more than the answer."""
+        """A frame of the stream that came first knows more than the answer. An end is left to the feed, which tells it
+        after the executions that came before it."""
         status = row_status(self._feed.row(number)) or to_status(word)
         listener = self._feed.listener
-        if listener is None or status is None:
+        if listener is None or status is None or status in TERMINAL:
             return
         left = own.intent.quantity - own.booked
         listener.on_status(StatusReport(own.order_id, self._client_id, to_perm_id(number), status, own.booked, left))
