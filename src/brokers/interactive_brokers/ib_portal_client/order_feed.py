@@ -20,6 +20,7 @@ from ...domain.reports import BrokerOrder, StatusReport
 from ...errors import BrokerError, InvalidData, InvalidInstrument, ProtocolViolation
 from ...order_port import OrderListener
 from ..config.ib_config import PortalSettings
+from ..ib_transport import LinkState
 from .answers import expect_list, expect_object
 from .contracts import Contracts
 from .order_rows import (
@@ -241,10 +242,18 @@ class OrderFeed:
             self._fills.popitem(last=False)
         return fill
 
+    @property
+    def _is_beginning(self) -> bool:
+        """Whether the session is not ready yet. What a new stream repeats then is old: the readings that follow tell it,
+        as missed and not as happening now (promise Q6)."""
+        return self._session.state is LinkState.SYNCING
+
     def _on_sor(self, frame: dict[str, Any]) -> None:
         for row in _rows_of(frame):
             number = row_number(row)
-            if number is not None:
+            if number is not None and self._is_beginning:
+                self._keep(number, row)
+            elif number is not None:
                 self._take_row(number, row)
 
     def _take_row(self, number: int, row: Mapping[str, Any]) -> None:
@@ -308,7 +317,8 @@ class OrderFeed:
         )
 
     def _on_str(self, frame: dict[str, Any]) -> None:
-        self.take_executions(_rows_of(frame))
+        if not self._is_beginning:
+            self.take_executions(_rows_of(frame))
 
     def take_executions(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Executions as they arrive, by whatever way; the manager books each once, by its id."""
