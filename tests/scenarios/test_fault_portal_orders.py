@@ -1,5 +1,4 @@
-"""Faults of orders (catalogue 1.2 and 1.5) met by the adapter over the portal: changing and cancelling them, brackets, and what
-is told about them."""
+"""Faults of orders (catalogue 1.2) met by the adapter over the portal: changes, cancels, brackets, and what is told."""
 
 from __future__ import annotations
 
