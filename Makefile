@@ -7,7 +7,7 @@ BIN := $(VENV)/Scripts
 endif
 STAMP := $(VENV)/.installed
 
-.PHONY: run test lint bench soak clean
+.PHONY: run test lint bench soak sim clean
 
 run: $(STAMP)
 	$(BIN)/moondev-ibkr run
@@ -25,6 +25,9 @@ bench: $(STAMP)
 
 soak: $(STAMP)
 	$(BIN)/python -m pytest -q tests --soak
+
+sim: $(STAMP)
+	$(BIN)/python -m tests.sim --seconds 600 --jobs 2
 
 $(STAMP): setup.py pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed; set PYTHON=")'
