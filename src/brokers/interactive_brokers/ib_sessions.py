@@ -16,6 +16,7 @@ from .ib_failover import Failover, FailoverPolicy, Users
 from .ib_transport import IbTransport
 
 TWS, PORTAL = "tws", "portal"
+PACE_FILE = "portal-pacing.json"
 CheckAccounts = Callable[[tuple[str, ...]], None]
 
 
@@ -69,5 +70,6 @@ def _portal(settings: Settings, clock: MarketClock, check: CheckAccounts, lease:
     # whoever trades through TWS alone need not load an HTTP library
     from .ib_portal_client import IbPortalClient
 
-    own = replace(PortalSettings.from_settings(settings), client_id=lease.client_id)
+    paced = settings.state_folder / PACE_FILE
+    own = replace(PortalSettings.from_settings(settings), client_id=lease.client_id, pace_file=paced)
     return IbPortalClient(own, clock=clock, check_accounts=check)

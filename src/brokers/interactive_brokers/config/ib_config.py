@@ -69,7 +69,8 @@ class PortalSettings:
     None relies on the gateway's browser login.
 
     `confirm` are the message ids of broker questions that are answered with yes; CAPS may not be among them. `compete`
-    takes the brokerage session from another program of the same user name.
+    takes the brokerage session from another program of the same user name. `pace_file` remembers what was asked a
+    moment ago, for the next process; None forgets.
     """
 
     url: str = "https://127.0.0.1:5000"
@@ -77,6 +78,7 @@ class PortalSettings:
     fingerprint: str | None = None
     verify: bool = True
     oauth_dir: Path | None = None
+    pace_file: Path | None = None
     client_id: int = 1
     compete: bool = False
     confirm: frozenset[str] = CONFIRMED

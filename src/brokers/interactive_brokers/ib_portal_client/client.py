@@ -40,6 +40,7 @@ from .oauth_credentials import OAuthCredentials
 from .order_channel import OrderChannel
 from .order_feed import OrderFeed, fills_since
 from .own_orders import OwnOrders
+from .pace_file import PaceFile
 from .requests_wire import RequestsWire
 from .session import Session
 from .signed_wire import SignedWire
@@ -87,7 +88,8 @@ class IbPortalClient:
         self.clock = clock or MarketClock()
         self._check_accounts = check_accounts
         self._wire = wire or make_wire(self._settings)
-        self._lanes = Lanes(self._wire, limits, self._settings.penalty)
+        memory = PaceFile(self._settings.pace_file, self._settings.url) if self._settings.pace_file else None
+        self._lanes = Lanes(self._wire, limits, self._settings.penalty, memory)
         self._stream = Stream(self._wire, self._settings)
         self._session = Session(self._lanes, self._stream, self._settings, self.clock, self)
         self._own = OwnOrders()

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Protocol
 
 from ...errors import PacingViolation
 from .wire import HttpCall, HttpReply, NotSent, PortalWire
@@ -74,13 +75,23 @@ FIRST_PAUSE, PROBATION = 6.0, 60.0
 _SOFT = "too many history charts"
 
 
+class PaceMemory(Protocol):
+    """See `pace_file.PaceFile`."""
+
+    def recall(self) -> tuple[dict[str, float], float]: ...
+
+    def note(self, row: str) -> None: ...
+
+    def close(self, seconds: float) -> None: ...
+
+
 class _Bucket:
     """One row: the moments of the last `count` departures, and what is in flight."""
 
     def __init__(self, row: PortalLimit) -> None:
         self.row = row
         self._pattern = re.compile(row.pattern)
-        self._left: deque[float] = deque(maxlen=row.count)
+        self.left: deque[float] = deque(maxlen=row.count)
         self.in_flight = 0
 
     def applies(self, call: HttpCall) -> bool:
@@ -90,10 +101,10 @@ class _Bucket:
         """The moment at which one more may leave; infinity while too many are in flight."""
         if self.row.together and self.in_flight >= self.row.together:
             return float("inf")
-        return now if len(self._left) < self.row.count else self._left[0] + self.row.seconds
+        return now if len(self.left) < self.row.count else self.left[0] + self.row.seconds
 
     def leave(self, now: float) -> None:
-        self._left.append(now)
+        self.left.append(now)
         self.in_flight += 1
 
     def arrive(self, now: float) -> None:
@@ -101,7 +112,7 @@ class _Bucket:
         OAuth exchange), and the next one's less."""
         self.in_flight -= 1
         if self.row.count == 1:
-            self._left[-1] = now
+            self.left[-1] = now
 
 
 @dataclass(slots=True, eq=False)
@@ -115,10 +126,17 @@ class _Waiting:
 
 class Lanes:
     """Lets calls out by priority as the limits allow. `penalty` is how long a repeated 429 closes everything but
-    cancels, seconds. Times are the running loop's."""
+    cancels, seconds. `memory` tells what other processes of this machine asked. Times are the running loop's."""
 
-    def __init__(self, wire: PortalWire, rows: Iterable[PortalLimit] = LIMITS, penalty: float = 900.0) -> None:
+    def __init__(
+        self,
+        wire: PortalWire,
+        rows: Iterable[PortalLimit] = LIMITS,
+        penalty: float = 900.0,
+        memory: PaceMemory | None = None,
+    ) -> None:
         self._wire = wire
+        self._memory = memory
         self._buckets = [_Bucket(row) for row in rows]
         self._penalty = penalty
         self._queues: dict[Priority, deque[_Waiting]] = {priority: deque() for priority in Priority}
@@ -134,6 +152,19 @@ class Lanes:
         #: Seconds that orders and cancels waited, the latest thousand.
         self.waits: list[float] = []
         self.answers: Counter[int] = Counter()
+
+    def recall(self) -> None:
+        """Count what the processes before this one asked: a limit knows addresses only."""
+        if self._memory is None:
+            return
+        now = asyncio.get_running_loop().time()
+        ages, closed = self._memory.recall()
+        for bucket in self._buckets:
+            age = ages.get(bucket.row.name)
+            if age is not None and not bucket.left:
+                bucket.left.append(now - age)
+        if closed:
+            self.closed_until = max(self.closed_until, now + closed)
 
     async def call(
         self, call: HttpCall, priority: Priority = Priority.DATA, on_leave: Callable[[], None] = lambda: None
@@ -185,6 +216,8 @@ class Lanes:
         now = asyncio.get_running_loop().time()
         for bucket in waiting.buckets:
             bucket.arrive(now)
+            if self._memory is not None and bucket.row.count == 1:
+                self._memory.note(bucket.row.name)
         self._pump()
 
     def _too_many(self, call: HttpCall, reply: HttpReply) -> None:
@@ -196,6 +229,8 @@ class Lanes:
         again = now < self.closed_until + PROBATION
         pause = self._penalty if again else min(FIRST_PAUSE, self._penalty)
         self.closed_until = now + pause
+        if self._memory is not None:
+            self._memory.close(pause)
         why = f"{call} was answered 429; nothing but cancels leaves for {pause:.0f} s"
         for queue in (self._queues[one] for one in Priority if one is not Priority.CANCEL):
             while queue:

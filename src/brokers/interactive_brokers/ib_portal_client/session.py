@@ -220,14 +220,30 @@ class Session:
                 "connecting", f"the session is already {self.state}", "disconnect first", kind="closed_early"
             )
         self._wanted = True
+        self.lanes.recall()
         try:
-            await self._establish()
+            try:
+                await self._establish()
+            except (ConnectFailed, PacingViolation) as refusal:
+                await self._wait_out(refusal)
+                await self._establish()
         except BaseException:
             self._wanted = False
             self.stream.close()
             self.state = LinkState.DOWN
             raise
         self.tell(LinkEventKind.UP, f"connected to {self.settings.url}")
+
+    async def _wait_out(self, refusal: BrokerError) -> None:
+        """Another program at this address has just used up a limit: wait for it once, if it is short. Raises `refusal`
+        otherwise."""
+        pause = self.lanes.closed_until - asyncio.get_running_loop().time()
+        if not 0 < pause <= self.settings.connect_deadline:
+            raise refusal
+        logger.info("connecting again in %.0f s: %s", pause, refusal)
+        self.stream.close()
+        self.state = LinkState.CONNECTING
+        await asyncio.sleep(pause)
 
     async def _establish(self) -> None:
         self.attempts += 1
@@ -243,7 +259,7 @@ class Session:
         except PacingViolation:
             raise
         except (NotConnected, LinkLost) as error:
-            raise ConnectFailed("connecting", error.why, "is the gateway running?", kind="unreachable") from error
+            raise ConnectFailed("connecting", error.why, _advice(error.why), kind="unreachable") from error
         except (RequestFailed, LinkError) as error:
             if isinstance(error, ConnectFailed):
                 raise
@@ -473,3 +489,9 @@ class Session:
         if self._offset is None or abs(moment - self._clock.now()) > CLOCK_SLACK or self._clock.rate != 1.0:
             self._clock.tell(moment)
         self._offset = self._clock.offset()
+
+
+def _advice(why: str) -> str:
+    if "CERTIFICATE_VERIFY_FAILED" in why or "fingerprint" in why.lower():
+        return "name the authority's file in IB_PORTAL_CA_FILE, or pin the certificate by IB_PORTAL_FINGERPRINT"
+    return "is the gateway running?"
