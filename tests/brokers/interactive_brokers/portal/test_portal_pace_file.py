@@ -6,12 +6,15 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from moondev_ibkr.brokers.errors import PacingViolation
+from moondev_ibkr.brokers.errors import ConnectFailed, PacingViolation
 from moondev_ibkr.brokers.interactive_brokers.ib_portal_client.limits import Lanes
 from moondev_ibkr.brokers.interactive_brokers.ib_portal_client.pace_file import PaceFile
 from moondev_ibkr.brokers.interactive_brokers.ib_portal_client.wire import HttpCall, HttpReply
+from moondev_ibkr.brokers.interactive_brokers.ib_transport import LinkState
 
 from tests.sim.loop import VirtualLoop
+
+from .rig import PortalWorld, virtually
 
 HERE, THERE = "https://127.0.0.1:5000", "https://127.0.0.1:15000"
 ORDERS = HttpCall("GET", "/iserver/account/orders")
@@ -104,3 +107,28 @@ def test_a_folder_that_cannot_be_written_costs_the_memory_alone(tmp_path: Path, 
     memory.note("trades")
     assert memory.recall() == ({}, 0.0)
     assert caplog.text.count("not remembered") == 1
+
+
+def test_p10_a_session_begun_right_after_another_programs_waits_out_the_429_once() -> None:
+    async def story() -> None:
+        async with PortalWorld(paced=True) as first:
+            begun = asyncio.get_running_loop().time()
+            async with PortalWorld(paced=True, gateway=first.gateway) as second:
+                assert second.client.state is LinkState.READY
+            refused = second.client._lanes.answers[429]
+            assert refused == 1
+            assert 6 <= asyncio.get_running_loop().time() - begun <= 30
+
+    virtually(story())
+
+
+def test_p10_a_start_gives_up_at_once_where_the_pause_is_long() -> None:
+    async def story() -> None:
+        world = PortalWorld(client={"penalty": 5.0, "connect_deadline": 4.0})
+        world.arm("penalty", "600")
+        with pytest.raises((ConnectFailed, PacingViolation), match="429"):
+            await world.client.connect()
+        assert world.client.state is LinkState.DOWN
+        await world.client.disconnect()
+
+    virtually(story())
