@@ -117,8 +117,13 @@ class PortalServer:
             stream.close()
         self._released.set()
         if self._web is not None:
+            transports = [connection.transport for connection in self._web.connections]
             await self._web.shutdown(CLOSE_SECONDS)
             self._web = None
+            for transport in transports:
+                # TLS would wait for the farewell of a client that has left
+                if transport is not None:
+                    transport.abort()
 
     def _connection(self) -> RequestHandler:
         assert self._web is not None
