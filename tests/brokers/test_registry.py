@@ -46,7 +46,7 @@ def test_the_built_in_names_are_there():
     assert {"ib", "paper", "portal"} <= set(broker_names())
 
 
-@pytest.mark.parametrize("name", ["ib", "paper"])
+@pytest.mark.parametrize("name", ["ib", "paper", "portal"])
 def test_a_built_in_factory_is_imported_on_demand(name):
     assert callable(broker_factory(name))
 
