@@ -8,11 +8,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
-from enum import StrEnum
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -23,19 +22,22 @@ from ..brokers.calendar import MarketCalendar, session_of
 from ..brokers.domain.instrument import Instrument, InstrumentDetails
 from ..brokers.domain.market_data import BarSize, DataType
 from ..brokers.domain.order import NewOrder, OrderType, Side
-from ..brokers.domain.order_states import OrderState
 from ..brokers.domain.reports import WireOrder
 from ..brokers.domain.sessions import Session
 from ..brokers.errors import BrokerError, ConnectFailed, DeadlineExceeded, LiveNotAllowed, NoPermission, RequestFailed
-from ..brokers.interactive_brokers.config.ib_config import TwsSettings
+from ..brokers.interactive_brokers.config.ib_config import PortalSettings, TwsSettings
 from ..brokers.interactive_brokers.ib_async_client import IbAsyncClient
-from ..brokers.interactive_brokers.ib_transport import BarRequest
-from ..brokers.journal import Journal
+from ..brokers.interactive_brokers.ib_sessions import PACE_FILE, PORTAL, TWS
+from ..brokers.interactive_brokers.ib_transport import BarRequest, IbTransport
 from ..config.settings import SIMULATED_ACCOUNT, TWS_PORTS, Environment, FailoverMode, Settings
 from .boundary import FAILED, OK, print_json, run_async
-from .opening import Opening, on_paper, settings_for
+from .journal_checks import Check, Verdict, journal_check, pen_checks
+from .opening import Opening, door_of, on_paper, settings_for
 from .options import BrokerChoice, BrokerOption, ConfigOption, JsonOption, LiveOption
 from .run_report import make_console
+
+if TYPE_CHECKING:
+    from ..brokers.interactive_brokers.ib_portal_client import IbPortalClient
 
 #: Real seconds for a TCP connect to a port that might be IB's.
 PROBE_DEADLINE = 1.0
@@ -55,22 +57,6 @@ STEPS: Mapping[Any, str] = {
 }
 
 
-class Verdict(StrEnum):
-    OK = "ok"
-    WARN = "warning"
-    FAIL = "failed"
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One line of the checklist; `next` is empty when there is nothing to do."""
-
-    name: str
-    verdict: Verdict
-    found: str
-    next: str = ""
-
-
 #: ConnectFailed.kind -> what to do about it.
 REMEDIES: Mapping[str, str] = {
     "refused": "start IB Gateway or TWS and log in; in its API settings enable socket clients and note the port",
@@ -83,6 +69,8 @@ REMEDIES: Mapping[str, str] = {
     "version": "update IB Gateway or TWS to a version that speaks 157 to 178",
     "protocol": "that port is not the API's: see Configure → Settings → API for the socket port",
     "account": "log in with the account that IB_ACCOUNT and IB_ENVIRONMENT name",
+    "portal": "start the Client Portal Gateway, check IB_PORTAL_HOST, IB_PORTAL_PORT and its certificate",
+    "portal_account": "log in at the portal with the browser (or set IB_PORTAL_OAUTH_DIR); one user has one session",
 }
 
 
@@ -101,7 +89,7 @@ def doctor(
 
 async def examine(opening: Opening, settings: Settings, symbol: str, as_json: bool) -> int:
     async with reachable(opening, settings) as reached:
-        checks = [check async for check in checklist(reached, symbol)]
+        checks = [check async for check in checklist(reached, symbol, door_of(opening.broker))]
     if as_json:
         print_json({"checks": [asdict(check) for check in checks]})
     else:
@@ -119,19 +107,59 @@ async def reachable(opening: Opening, settings: Settings) -> AsyncIterator[Setti
         yield reached
 
 
-async def checklist(settings: Settings, symbol: str) -> AsyncIterator[Check]:
-    """The checks in order; ends early where nothing more can be learnt."""
-    where = f"{settings.host}:{settings.tws_port}"
+async def checklist(settings: Settings, symbol: str, door: str = TWS) -> AsyncIterator[Check]:
+    """The checks in order; ends early where nothing more can be learnt. `door` is the one that is examined; the portal
+    behind TWS is only looked at, since examining it could take the session of TWS."""
+    where = settings.portal_url if door == PORTAL else f"{settings.host}:{settings.tws_port}"
     yield Check("settings", Verdict.OK, f"environment {settings.environment}, {where}, client {settings.client_id}")
     yield journal_check(settings)
     for check in pen_checks(settings):
         yield check
-    client = IbAsyncClient(TwsSettings.from_settings(settings))
+    if door == TWS and settings.failover is not FailoverMode.OFF:
+        yield await standby_check(settings)
+    client: IbTransport
+    if door == PORTAL:
+        client = portal_client(settings)
+    else:
+        client = IbAsyncClient(TwsSettings.from_settings(settings))
+    async for check in examination(settings, symbol, client, where):
+        yield check
+
+
+def portal_client(settings: Settings) -> IbPortalClient:
+    """Raises ConfigurationError."""
+    # whoever trades through TWS alone need not load an HTTP library
+    from ..brokers.interactive_brokers.ib_portal_client import IbPortalClient
+
+    paced = replace(PortalSettings.from_settings(settings), pace_file=settings.state_folder / PACE_FILE)
+    return IbPortalClient(paced)
+
+
+async def standby_check(settings: Settings) -> Check:
+    """Whether the portal behind TWS is there, logged in, and what of its session; nothing is taken."""
+    client = portal_client(settings)
+    try:
+        status = await client.session_status()
+    except BrokerError as error:
+        step = REMEDIES["portal_account" if isinstance(error, ConnectFailed) else "portal"]
+        return Check("portal, standing by", Verdict.WARN, f"{error.what}: {error.why}", error.next or step)
+    finally:
+        await client.disconnect()
+    usable = status.get("authenticated") is True and not status.get("competing")
+    words = ", ".join(f"{name} {str(status.get(name)).lower()}" for name in ("authenticated", "connected", "competing"))
+    if settings.failover is FailoverMode.ONE_USER or usable:
+        return Check("portal, standing by", Verdict.OK, f"{settings.portal_url} is logged in; {words}")
+    return Check("portal, standing by", Verdict.WARN, f"{settings.portal_url}: {words}", REMEDIES["portal"])
+
+
+async def examination(settings: Settings, symbol: str, client: IbTransport, where: str) -> AsyncIterator[Check]:
+    """What a connected door shows, in order."""
+    is_portal = client.name == PORTAL
     try:
         try:
             await client.connect()
         except ConnectFailed as error:
-            yield await connection_failure(settings, error)
+            yield portal_failure(error) if is_portal else await connection_failure(settings, error)
             return
         except BrokerError as error:
             yield Check("session", Verdict.FAIL, str(error), "look at the gateway's window; restart it")
@@ -149,6 +177,8 @@ async def checklist(settings: Settings, symbol: str) -> AsyncIterator[Check]:
             examined.read_only,
         ):
             yield await step()
+        if is_portal:
+            return
         yield Check(
             "order precautions",
             Verdict.WARN,
@@ -157,6 +187,11 @@ async def checklist(settings: Settings, symbol: str) -> AsyncIterator[Check]:
         )
     finally:
         await client.disconnect()
+
+
+def portal_failure(error: ConnectFailed) -> Check:
+    step = error.next or REMEDIES["portal_account" if error.kind == "account" else "portal"]
+    return Check("session", Verdict.FAIL, f"{error.what}: {error.why}", step)
 
 
 async def connection_failure(settings: Settings, error: ConnectFailed) -> Check:
@@ -184,61 +219,10 @@ async def listening_elsewhere(settings: Settings) -> list[str]:
     return found
 
 
-def journal_check(settings: Settings) -> Check:
-    """Whether the journal, if there is one, is whole."""
-    path = settings.state_folder / "journal.sqlite"
-    if not path.exists():
-        return Check("journal", Verdict.OK, f"none yet; it will be {path}")
-    try:
-        journal = Journal(path)
-        try:
-            broken = journal.verify()
-        finally:
-            journal.close()
-    except BrokerError as error:
-        return Check("journal", Verdict.FAIL, error.why or error.what, error.next)
-    if broken is not None:
-        return Check("journal", Verdict.FAIL, f"{path} was changed from outside: {broken}", "restore it from a backup")
-    return Check("journal", Verdict.OK, f"{path}, every link of its chain holds")
-
-
-def pen_checks(settings: Settings) -> list[Check]:
-    """Which door the journal lets write, and every order that it left in doubt; nothing where there is no journal."""
-    path = settings.state_folder / "journal.sqlite"
-    if not path.exists():
-        return []
-    try:
-        journal = Journal(path)
-        try:
-            lease, orders = journal.door(), journal.load_orders()
-        finally:
-            journal.close()
-    except BrokerError as error:
-        return [Check("orders in doubt", Verdict.FAIL, error.why or error.what, error.next)]
-    checks = []
-    if lease is not None:
-        elsewhere = lease.door == "portal" and settings.failover is FailoverMode.OFF
-        step = "set IB_FAILOVER as it was, or give the pen back: moondev-ibkr doors --to tws" if elsewhere else ""
-        verdict = Verdict.WARN if elsewhere else Verdict.OK
-        checks.append(Check("pen", verdict, f"orders go through {lease.door} (epoch {lease.epoch})", step))
-    doubts = [
-        f"{row.intent.key} ({row.intent.side} {row.intent.quantity} {row.intent.instrument.symbol}, through "
-        f"{row.door}): {row.reason or 'no answer was written down'}"
-        for row in orders
-        if row.state is OrderState.UNKNOWN
-    ]
-    step = "connect: it ends by what the broker's orders and executions show; cancels pass meanwhile"
-    if doubts:
-        checks.append(Check("orders in doubt", Verdict.WARN, "; ".join(doubts), step))
-    else:
-        checks.append(Check("orders in doubt", Verdict.OK, "none"))
-    return checks
-
-
 class Examination:
     """Checks over a connected client; each answers one line and raises nothing of the broker's."""
 
-    def __init__(self, settings: Settings, client: IbAsyncClient, symbol: str) -> None:
+    def __init__(self, settings: Settings, client: IbTransport, symbol: str) -> None:
         self._settings = settings
         self._client = client
         self._symbol = symbol

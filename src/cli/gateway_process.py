@@ -21,6 +21,8 @@ from .boundary import USAGE
 START_DEADLINE = 30.0
 CONTROL_DEADLINE = 60.0
 END_DEADLINE = 10.0
+#: Bytes of one control answer: the books of a long run.
+LONGEST_ANSWER = 64 * 1024 * 1024
 #: Real seconds for a TCP connect to a gateway on this machine.
 PROBE_DEADLINE = 2.0
 
@@ -107,6 +109,7 @@ class GatewayProcess:
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
+                limit=LONGEST_ANSWER,
                 # Ctrl-C is for the parent: it closes orders and reports before the gateway may go.
                 start_new_session=True,
             )

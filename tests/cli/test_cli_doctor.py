@@ -18,6 +18,7 @@ from moondev_ibkr.brokers.interactive_brokers.ib_async_client import IbAsyncClie
 from moondev_ibkr.brokers.journal import IntentRow, Journal, Observed, OrderRow
 from moondev_ibkr.brokers.simulation.gateway import Gateway
 from moondev_ibkr.brokers.simulation.gateway_settings import ClockMode, GatewaySettings
+from moondev_ibkr.brokers.simulation.portal.settings import PortalSettings
 from moondev_ibkr.brokers.simulation.tws.settings import TwsSettings
 from moondev_ibkr.cli import doctor
 from moondev_ibkr.cli.doctor import Check, Verdict, checklist, pen_checks
@@ -255,3 +256,53 @@ def test_the_pen_and_the_orders_in_doubt_are_read_from_the_journal(tmp_path: Pat
     assert "doors --to tws" in pen.next
     assert doubt.verdict is Verdict.WARN
     assert "k1 (BUY 10 AAPL, through portal): the link ended" in doubt.found
+
+
+@contextlib.asynccontextmanager
+async def both_doors(folder: Path, **portal: object) -> AsyncIterator[tuple[Gateway, dict[str, object]]]:
+    """A gateway with both doors, and the settings that lead to its portal."""
+    ca_file = folder / "ca.pem"
+    chosen = GatewaySettings(
+        tws=TwsSettings(port=0),
+        portal=PortalSettings(port=0, ca_file=ca_file, **portal),  # type: ignore[arg-type]
+        settle=timedelta(minutes=1),
+    )
+    async with Gateway(chosen) as running:
+        portal_port = int(str(running.doors.portal.url).rpartition(":")[2].partition("/")[0])  # type: ignore[union-attr]
+        yield running, {"portal_port": portal_port, "portal_ca_file": ca_file, "portal_host": "127.0.0.1"}
+
+
+async def test_the_portal_is_examined_like_tws(tmp_path: Path) -> None:
+    async with both_doors(tmp_path) as (running, where):
+        chosen = settings(tmp_path, running.tws_port, **where | {"connect_timeout": 15.0})
+        checks = {check.name: check async for check in checklist(chosen, "AAPL", "portal")}
+    assert failures(checks) == []
+    assert checks["session"].found.startswith("connected to https://127.0.0.1:")
+    assert "conId 265598" in checks["contract"].found
+    assert list(checks)[-1] == "orders"
+
+
+async def test_a_portal_where_nobody_is_logged_in_says_so(tmp_path: Path) -> None:
+    async with both_doors(tmp_path, logged_in=False) as (running, where):
+        chosen = settings(tmp_path, running.tws_port, **where)
+        checks = {check.name: check async for check in checklist(chosen, "AAPL", "portal")}
+    assert failures(checks) == ["session"]
+    assert "log in" in checks["session"].next
+
+
+async def test_the_door_behind_tws_is_looked_at_and_not_taken(tmp_path: Path) -> None:
+    async with both_doors(tmp_path, user="one", tws_user="one") as (running, where):
+        chosen = settings(tmp_path, running.tws_port, failover="one_user", **where)
+        checks = await examine(chosen)
+        holder = running.portal.seat.holder.value
+        assert failures(checks) == []
+    assert "is logged in" in checks["portal, standing by"].found
+    assert holder == "tws"
+
+
+async def test_a_door_behind_tws_that_is_not_there_warns(tmp_path: Path) -> None:
+    async with gateway() as port:
+        chosen = settings(tmp_path, port, failover="two_users", portal_port=free_port(), portal_host="127.0.0.1")
+        checks = await examine(chosen)
+    assert failures(checks) == []
+    assert checks["portal, standing by"].verdict is Verdict.WARN

@@ -147,10 +147,18 @@ class IbPortalClient:
         self._account.start()
         self._feed.poll(not self._stream.is_open)
 
+    async def session_status(self) -> Mapping[str, Any]:
+        """What the gateway says of the brokerage session (client-portal.md 1.3), asked without taking or beginning it.
+
+        Raises ConnectFailed where nobody is logged in, NotConnected, LinkLost and RequestFailed.
+        """
+        self._session.lanes.recall()
+        return await self._session.handshake.tickle()
+
     async def is_reachable(self) -> bool:
         """Whether the gateway answers and is logged in, whoever holds the brokerage session; takes nothing."""
         try:
-            await self._session.handshake.tickle()
+            await self.session_status()
         except BrokerError as error:
             logger.info("the portal is not there: %s", error)
             return False
