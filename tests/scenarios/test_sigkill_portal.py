@@ -150,11 +150,16 @@ async def rig(tmp_path_factory):
         yield rig
 
 
+@pytest_asyncio.fixture(autouse=True, loop_scope="module")
+async def nothing_works_afterwards(rig):
+    yield
+    await rig.clear()
+
+
 @pytest.mark.parametrize("story", PORTAL_STORIES)
 async def test_the_table_is_complete(rig, story):
     key, journal = rig.fresh()
     answer = await rig.run(story, key, journal, None)
-    await rig.clear()
     assert answer["signal"] is None
     either = {cut for step in EITHER.get(story, ()) for cut in cuts(step)}
     assert set(answer["steps"]) - either == {cut for step in STEPS[story] for cut in cuts(step)} - either
@@ -164,7 +169,6 @@ async def test_the_table_is_complete(rig, story):
 async def test_q1_the_intent_is_durable_before_the_first_byte(rig, story):
     key, journal = rig.fresh()
     steps = (await rig.run(story, key, journal, None))["steps"]
-    await rig.clear()
     assert steps.index("journal record_intents after") < steps.index("wire orders 1 before")
     if "journal record_change after" in steps:
         assert steps.index("journal record_change after") < steps.index("wire change 1 before")
@@ -191,4 +195,3 @@ async def test_sigkill_at_the_portal(rig, story, step):
         truth = await known(rig, adapter, asked)
         for row_key, perm_ids in before.items():
             assert truth[row_key].perm_ids == perm_ids, f"{row_key} was sent again"
-    await rig.clear()
