@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 
 from ...domain.order import NewOrder, WhatIf
 from ...domain.reports import OrderEffect, OrderError, StatusReport, WireOrder
-from ...errors import BrokerError, NotConnected, NotSupported, OutcomeUnknown, PacingViolation
+from ...errors import BrokerError, LinkError, NotConnected, NotSupported, OutcomeUnknown, PacingViolation
 from ..config.ib_config import PortalSettings
 from ..ib_transport import LinkState
 from .answers import AnswerRow, Trouble, expect_object, judge, told
@@ -313,7 +313,7 @@ class OrderChannel:
         for attempt in (1, 2):
             try:
                 reply = await self._session.lanes.call(call, Priority.CANCEL)
-            except NotSent as error:
+            except (NotSent, LinkError) as error:
                 self._session.suspect(error.why)
                 raise NotConnected(what, error.why, "it is sent when the session is back") from None
             except Ambiguous as error:

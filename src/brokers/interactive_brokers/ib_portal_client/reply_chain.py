@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from ...errors import PacingViolation
+from ...errors import LinkError, PacingViolation
 from .answers import Trouble, judge, told
 from .limits import Lanes, Priority
 from .wire import Ambiguous, HttpCall, HttpReply, NotSent
@@ -104,7 +104,8 @@ class ReplyChain:
         with self._lanes.reserved():
             try:
                 reply = await self._lanes.call(call, Priority.ORDER, on_leave)
-            except (NotSent, PacingViolation) as error:
+            except (NotSent, PacingViolation, LinkError) as error:
+                # a LinkError comes from the signing of the request, before it left
                 return Verdict(Outcome.NOT_SENT, error.why)
             except Ambiguous as error:
                 return Verdict(Outcome.UNKNOWN, error.why)
@@ -124,7 +125,7 @@ class ReplyChain:
             allowed = bool(shape.ids) and self._allowed.issuperset(shape.ids)
             try:
                 reply = await self._lanes.call(shape.reply(allowed, self._deadline), Priority.REPLY)
-            except (NotSent, PacingViolation) as error:
+            except (NotSent, PacingViolation, LinkError) as error:
                 return Verdict(Outcome.NOT_SENT, f"a question of the broker could not be answered: {error.why}")
             except Ambiguous as error:
                 if allowed:

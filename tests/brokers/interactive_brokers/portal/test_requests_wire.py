@@ -29,6 +29,7 @@ from moondev_ibkr.brokers.interactive_brokers.ib_portal_client.wire import Ambig
 from moondev_ibkr.brokers.simulation.flat import FlatPrices
 from moondev_ibkr.brokers.simulation.gateway import Gateway
 from moondev_ibkr.brokers.simulation.gateway_settings import ClockMode, GatewaySettings
+from moondev_ibkr.brokers.simulation.portal.oauth_consumers import write_consumer
 from moondev_ibkr.brokers.simulation.portal.settings import PortalSettings as DoorSettings
 from moondev_ibkr.brokers.simulation.tws.settings import TwsSettings
 
@@ -328,3 +329,17 @@ async def test_no_secret_is_in_an_error_of_the_client(door: Door) -> None:
         await client.connect()
     assert "session" not in str(failed.value).lower() or door.gateway.portal.session.session_id not in str(failed.value)
     await client.disconnect()
+
+
+async def test_a_consumer_trades_without_a_browser_login_by_signed_requests(tmp_path: Path) -> None:
+    write_consumer(tmp_path / "oauth", "paperportal")
+    consumers = (str(tmp_path / "oauth"),)
+    async with Door(tmp_path / "ca.pem", logged_in=False, oauth_consumers=consumers) as door:
+        settings = PortalSettings(url=door.url, ca_file=door.ca_file, oauth_dir=tmp_path / "oauth" / "client")
+        client = IbPortalClient(settings, clock=MarketClock(rate=0.0), limits=())
+        await client.connect()
+        assert client.is_healthy
+        assert client.stream_is_open
+        await client.place(wire_order(1, limit("k1", price="270")))
+        assert [fill.order_key for fill in await client.executions()] == ["k1"]
+        await client.disconnect()
