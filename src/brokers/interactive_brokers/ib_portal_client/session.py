@@ -9,9 +9,8 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from ...domain.clock import MarketClock
 from ...errors import (
@@ -29,6 +28,8 @@ from ..ib_transport import LinkEvent, LinkEventKind, LinkState, StartupSection
 from .answers import Trouble, expect_object, failure, judge, told
 from .handshake import ACCOUNTS, STATUS, Handshake, is_usable, shortcoming
 from .limits import Lanes, Priority
+from .sections import Sections
+from .session_owner import SessionOwner
 from .stream import Stream
 from .wire import Ambiguous, HttpCall, HttpReply, NotSent
 from .words import to_moment
@@ -39,40 +40,6 @@ _Answer = TypeVar("_Answer")
 
 #: Portal times are told in milliseconds and are a round trip old.
 CLOCK_SLACK = timedelta(seconds=0.25)
-
-
-class SessionOwner(Protocol):
-    """What the session asks of the client that it belongs to."""
-
-    def check_session(self, accounts: tuple[str, ...]) -> None:
-        """Refuse the session that was just established; may raise any BrokerError."""
-        ...
-
-    def forget_caches(self) -> None:
-        """A new brokerage session: orders and trades are cold again."""
-        ...
-
-    def startup_queries(self) -> dict[str, Callable[[], Awaitable[Any]]]: ...
-
-    def restore_subscriptions(self) -> tuple[int, int]:
-        """Every stream of the intent registry is asked for again: (asked again, failed)."""
-        ...
-
-    def on_session_lost(self, error: LinkError) -> None: ...
-
-    def on_trust_lost(self, reason: str) -> None: ...
-
-    def on_trust_restored(self, reason: str) -> None: ...
-
-    def on_stream(self, is_open: bool, why: str) -> None:
-        """The stream came or went while the session itself stands."""
-        ...
-
-
-@dataclass(slots=True)
-class _Section:
-    known: bool = False
-    why: str = "not asked yet"
 
 
 class Session:
@@ -95,7 +62,7 @@ class Session:
         self._random = random_number
         self.state = LinkState.DOWN
         self.handshake = Handshake(settings, self.exchange)
-        self._sections: dict[str, _Section] = {}
+        self._sections = Sections(settings.connect_deadline, settings.first_wait)
         self._listeners: list[Callable[[LinkEvent], None]] = []
         self._tasks: set[asyncio.Task[Any]] = set()
         self._restoring: asyncio.Task[None] | None = None
@@ -116,12 +83,12 @@ class Session:
 
     @property
     def sections(self) -> Sequence[StartupSection]:
-        return tuple(StartupSection(name, row.known, row.why) for name, row in self._sections.items())
+        return self._sections.told()
 
     @property
     def is_synced(self) -> bool:
         """Whether every start-up query was answered (fault C09)."""
-        return bool(self._sections) and all(row.known for row in self._sections.values())
+        return self._sections.is_known
 
     @property
     def accounts(self) -> tuple[str, ...]:
@@ -288,29 +255,12 @@ class Session:
         await self.set_clock()
 
     async def _sync(self) -> None:
-        queries = self._owner.startup_queries()
-        self._sections = {name: _Section() for name in queries}
-        await asyncio.gather(*(self._section(name, query) for name, query in queries.items()))
-        missing = [name for name, row in self._sections.items() if not row.known]
+        queries, epoch = self._owner.startup_queries(), self.attempts
+        missing = await self._sections.ask(queries)
         if missing:
             self.tell(LinkEventKind.ALARM, f"not known yet, trading is blocked: {', '.join(missing)}")
-            self.spawn(self._retry_sections(queries), "retry sections")
-
-    async def _section(self, name: str, query: Callable[[], Awaitable[Any]]) -> None:
-        row = self._sections[name]
-        try:
-            await self.within(f"start-up query: {name}", query(), self.settings.connect_deadline)
-        except (DeadlineExceeded, RequestFailed, LinkError) as error:
-            row.known, row.why = False, str(error)
-        else:
-            row.known, row.why = True, ""
-
-    async def _retry_sections(self, queries: dict[str, Callable[[], Awaitable[Any]]]) -> None:
-        epoch = self.attempts
-        while self._wanted and epoch == self.attempts and not self.is_synced:
-            await asyncio.sleep(self.settings.first_wait)
-            unknown = [name for name, row in self._sections.items() if not row.known]
-            await asyncio.gather(*(self._section(name, queries[name]) for name in unknown))
+            again = self._sections.ask_again(queries, lambda: self._wanted and epoch == self.attempts)
+            self.spawn(again, "retry sections")
 
     async def disconnect(self) -> None:
         """End the session here; the gateway's login stays, for whoever comes next."""
@@ -336,8 +286,7 @@ class Session:
         self._stop_watch()
         self.state = state
         self.stream.close()
-        for row in self._sections.values():
-            row.known, row.why = False, "the link was lost"
+        self._sections.forget("the link was lost")
         self.lanes.fail_waiting(f"the session was lost: {why}")
         self._owner.on_session_lost(LinkLost("the session", why))
         if was is LinkState.READY and self._wanted:
