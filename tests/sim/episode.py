@@ -18,8 +18,9 @@ from moondev_ibkr.brokers.journal import instrument_key
 
 from .loop import VirtualLoop
 from .oracle import Violation
+from .plan import Plan
 from .process import IN_FLIGHT, TradingProcess
-from .world import Plan, World
+from .world import World
 
 ZERO = Decimal(0)
 #: Virtual seconds after the healing within which nothing may be in doubt any more.
@@ -201,7 +202,7 @@ def _compare_fills(world: World, process: TradingProcess) -> None:
     oracle = world.oracle
     own = {key for key, known in oracle.keys.items() if known.client_id == process.lease.client_id}
     told = {fill.exec_id: fill.quantity for fill in process.adapter.fills() if fill.order_key in own}
-    true = {row.exec_id: row.quantity for row in oracle.executions.values() if row.order_ref in own}
+    true = {row.exec_id: row.quantity for row in oracle.executions.values() if oracle.key_of(row) in own}
     if told != true:
         missing, extra = sorted(set(true) - set(told)), sorted(set(told) - set(true))
         oracle.fail("Q5", f"{process.name} lacks executions {missing} and has {extra} that are none")

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
+from . import portal
 from .messages import CLOSES, Kind
 from .network import Link, Part, Pipe
 
@@ -66,6 +67,24 @@ class Faults:
             for way in _BOTH:
                 rows = [row for row in TABLE if kind in row.kinds and way in row.ways]
                 self._tables[kind, way] = ([row.name for row in rows], [row.weight for row in rows])
+
+    def draw_portal(self, is_order: bool, name: str) -> str:
+        """The fault of one request to the portal, counted; "" for none."""
+        if not self.rate or self.random.random() >= self.rate:
+            return ""
+        rows = [row for row in portal.TABLE if is_order or not row.orders]
+        chosen = self.random.choices([row.name for row in rows], [row.weight for row in rows])[0]
+        self.count(chosen, name)
+        return chosen
+
+    def draw_frame(self, topic: str) -> str:
+        """The fault of one frame of the portal's stream, counted; "" for none."""
+        if not self.rate or self.random.random() >= self.rate:
+            return ""
+        names, weights = zip(*portal.FRAMES, strict=True)
+        chosen: str = self.random.choices(names, weights)[0]
+        self.count(chosen, topic)
+        return chosen
 
     def count(self, name: str, *what: Any) -> None:
         self.counts[name] += 1

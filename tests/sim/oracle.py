@@ -16,17 +16,18 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from moondev_ibkr.brokers.domain.order import NewOrder, Side, exec_base_id
+from moondev_ibkr.brokers.domain.order import NewOrder, OrderType, Side, exec_base_id, leg_key
 from moondev_ibkr.brokers.domain.order_states import OrderState
-from moondev_ibkr.brokers.journal import IntentRow, Observed, instrument_key
+from moondev_ibkr.brokers.journal import DoorLease, IntentRow, Observed, instrument_key
 from moondev_ibkr.brokers.simulation.events import Executed, OrderAccepted, PositionChanged
 from moondev_ibkr.brokers.simulation.exchange import Exchange
-from moondev_ibkr.brokers.simulation.tickets import Execution
+from moondev_ibkr.brokers.simulation.tickets import Execution, OrderView
 
 if TYPE_CHECKING:
     from .process import TradingProcess
 
 ZERO = Decimal(0)
+STOP_TYPES = frozenset({OrderType.STOP, OrderType.STOP_LIMIT, OrderType.TRAIL})
 
 
 class Violation(AssertionError):
@@ -70,7 +71,12 @@ class Oracle:
         self.keys: dict[str, Known] = {}
         self.numbers: dict[tuple[int, int], str] = {}
         self.executions: dict[str, Execution] = {}
+        self._key_of_perm: dict[int, str] = {}
+        self._key_of_id: dict[tuple[int, int], str] = {}
         self.booked: dict[str, Decimal] = {}
+        #: The lease that stands in the journal.
+        self.pen: DoorLease | None = None
+        self.portal_changes = 0
         self.foreign: dict[int, Decimal] = defaultdict(Decimal)
         self._held: dict[int, list[tuple[float, Decimal]]] = defaultdict(lambda: [(0.0, ZERO)])
         exchange.subscribe(self._on_exchange, OrderAccepted, Executed, PositionChanged)
@@ -92,7 +98,8 @@ class Oracle:
             self._held[held.instrument.con_id].append((self._now(), held.quantity))
 
     def _on_accepted(self, event: OrderAccepted) -> None:
-        order, key = event.order, event.order.ticket.order_ref
+        order = event.order
+        key = order.ticket.order_ref or self._child_key(order)
         self._trace("exchange", "changed" if event.modified else "took", key, order.perm_id)
         if not key:
             return
@@ -101,23 +108,45 @@ class Oracle:
             self.fail("Q1", f"the exchange took {key}, whose intent is not durable")
             return
         known.perm_ids.add(order.perm_id)
+        self._key_of_perm[order.perm_id] = key
+        self._key_of_id[order.client_id, order.order_id] = key
         if len(known.perm_ids) > 1:
             self.fail("Q1", f"{key} is at the exchange {len(known.perm_ids)} times: permIds {sorted(known.perm_ids)}")
         if known.state is OrderState.NOT_SENT:
             self.fail("Q13", f"{key} was declared NOT_SENT, and now the exchange takes it")
 
+    def _child_key(self, order: OrderView) -> str:
+        """A child of a portal bracket carries no reference: it is known by its parent and its type."""
+        parent = self._key_of_id.get((order.client_id, order.ticket.parent_id)) if order.ticket.parent_id else None
+        if parent is None:
+            return ""
+        return leg_key(parent, 1 if order.ticket.type in STOP_TYPES else 2)
+
+    def key_of(self, execution: Execution) -> str:
+        """The key whose order traded; "" for somebody else's."""
+        return execution.order_ref or self._key_of_perm.get(execution.perm_id, "")
+
     def _on_executed(self, execution: Execution) -> None:
         base = exec_base_id(execution.exec_id)
-        self._trace("exchange", "filled", execution.order_ref, execution.exec_id, execution.quantity)
+        self._trace("exchange", "filled", self.key_of(execution), execution.exec_id, execution.quantity)
         self.executions[base] = execution
-        if not execution.order_ref:
+        if not self.key_of(execution):
             con_id = execution.instrument.con_id or 0
             self.foreign[con_id] += execution.side.sign * execution.quantity
 
     # the journal
 
-    def committed_intents(self, process: TradingProcess, rows: list[IntentRow], client_id: int) -> None:
+    def committed_lease(self, lease: DoorLease | None) -> None:
+        """The journal names this door from now on."""
+        self.pen = lease
+        self._trace("journal", "the pen", lease)
+
+    def committed_intents(
+        self, process: TradingProcess, rows: list[IntentRow], client_id: int, lease: DoorLease
+    ) -> None:
         """Rows whose transaction has just committed."""
+        if lease != self.pen:
+            self.fail("Q18", f"{rows[0].intent.key} was recorded under {lease}, and {self.pen} stands")
         for row in rows:
             key = row.intent.key
             if key in self.keys:
@@ -148,7 +177,7 @@ class Oracle:
         return [
             (base, signed)
             for base, signed in self.booked.items()
-            if instrument_key(self.keys[self.executions[base].order_ref].intent.instrument) == where
+            if instrument_key(self.keys[self.key_of(self.executions[base])].intent.instrument) == where
         ]
 
     def committed_change(self, key: str) -> None:
@@ -187,12 +216,13 @@ class Oracle:
                 fill.side,
             ):
                 self.fail("Q5", f"execution {fill.exec_id} was booked as {fill.quantity} at {fill.price}")
+            true_key = self.key_of(told)
             if fill.order_key is None:
-                if told.order_ref in self.keys:
-                    self.fail("Q5", f"execution {fill.exec_id} of {told.order_ref} was booked as foreign")
+                if true_key in self.keys:
+                    self.fail("Q5", f"execution {fill.exec_id} of {true_key} was booked as foreign")
                 continue
-            if fill.order_key != told.order_ref:
-                self.fail("Q5", f"execution {fill.exec_id} of {told.order_ref} was booked on {fill.order_key}")
+            if fill.order_key != true_key:
+                self.fail("Q5", f"execution {fill.exec_id} of {true_key} was booked on {fill.order_key}")
             self.booked[base] = fill.side.sign * fill.quantity
             touched.add((fill.account, instrument_key(fill.instrument)))
         for account, where in touched:
@@ -221,18 +251,40 @@ class Oracle:
 
     # the wire
 
-    def written(self, client_id: int, order_id: int, door: str) -> None:
-        """The bytes of a new order or a change were handed to the socket."""
+    def placed_at_tws(self, client_id: int, order_id: int) -> None:
+        """The bytes of a new order or a change were handed to the socket: at this door both are placeOrder."""
         key = self.numbers.get((client_id, order_id))
         if key is None:
             self.fail("Q1", f"order {order_id} of client {client_id} was sent with no durable intent")
-            return
+        else:
+            self._written(key, "tws")
+
+    def placed_at_portal(self, key: str) -> None:
+        """The bytes of a new order were handed to the portal's wire."""
+        if key not in self.keys:
+            self.fail("Q1", f"{key} was sent to the portal with no durable intent")
+        else:
+            self._written(key, "portal")
+
+    def changed_at_portal(self, process: str) -> None:
+        """A change left for the portal; it names the order by the portal's own number."""
+        self.portal_changes += 1
+        allowed = sum(known.changes for known in self.keys.values())
+        if self.portal_changes > allowed:
+            self.fail("Q3", f"{process} sent change {self.portal_changes} to the portal, and {allowed} were recorded")
+
+    def _written(self, key: str, door: str) -> None:
         known = self.keys[key]
+        is_new = not known.writes
         known.writes[door] = known.writes.get(door, 0) + 1
         if len(known.writes) > 1:
             self.fail("Q18", f"{key} was written to {' and '.join(known.writes)}")
         if known.total_writes > 1 + known.changes:
             self.fail("Q3", f"{key} was sent {known.total_writes} times for one intent and {known.changes} changes")
+        if is_new and self.pen is not None and self.pen.door != door:
+            self.fail(
+                "Q18", f"{key} was written to {door}, and {self.pen.door} has the pen since epoch {self.pen.epoch}"
+            )
 
     # what a caller was told
 
@@ -251,7 +303,7 @@ class Oracle:
     def truth(self, key: str) -> tuple[str, Decimal]:
         """(none | open | done, filled) of one key at the exchange."""
         known = self.keys[key]
-        filled = sum((row.quantity for row in self.executions.values() if row.order_ref == key), ZERO)
+        filled = sum((row.quantity for row in self.executions.values() if self.key_of(row) == key), ZERO)
         if not known.perm_ids:
             return "none", filled
         order = self.exchange.order_by_perm(min(known.perm_ids))
@@ -261,6 +313,6 @@ class Oracle:
         """Contract number -> what executions with a key add up to."""
         total: dict[int, Decimal] = defaultdict(Decimal)
         for row in self.executions.values():
-            if row.order_ref:
+            if self.key_of(row):
                 total[row.instrument.con_id or 0] += Side(row.side).sign * row.quantity
         return total

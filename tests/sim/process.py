@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -13,17 +12,23 @@ from typing import TYPE_CHECKING, Any
 from moondev_ibkr.brokers.domain.clock import MarketClock
 from moondev_ibkr.brokers.domain.order_states import OrderState
 from moondev_ibkr.brokers.errors import BrokerError, ConnectFailed
-from moondev_ibkr.brokers.interactive_brokers.config.ib_config import TwsSettings
+from moondev_ibkr.brokers.interactive_brokers.config.ib_config import PortalSettings, TwsSettings
 from moondev_ibkr.brokers.interactive_brokers.ib_adapter import IBAdapter
 from moondev_ibkr.brokers.interactive_brokers.ib_async_client import IbAsyncClient
 from moondev_ibkr.brokers.interactive_brokers.ib_data_manager import DataPolicy
-from moondev_ibkr.brokers.journal import IntentRow, Journal, Observed
-from moondev_ibkr.brokers.orders import OrderSettings
+from moondev_ibkr.brokers.interactive_brokers.ib_door_pair import DoorPair
+from moondev_ibkr.brokers.interactive_brokers.ib_failover import Failover, FailoverPolicy, Users
+from moondev_ibkr.brokers.interactive_brokers.ib_portal_broker import PortalBroker
+from moondev_ibkr.brokers.interactive_brokers.ib_portal_client import IbPortalClient
+from moondev_ibkr.brokers.interactive_brokers.ib_portal_client.limits import LIMITS
+from moondev_ibkr.brokers.journal import DoorLease, IntentRow, Journal, Observed
 from moondev_ibkr.brokers.risk import RiskPolicy
 
 from .faults import cut_connections
 from .loop import Killed, Owner
 from .messages import fields
+from .plan import Doors
+from .portal import PortalLine
 
 if TYPE_CHECKING:
     from .world import World
@@ -87,7 +92,7 @@ class SteppedJournal(Journal):
             if observed:
                 oracle.committed_observed(observed, self._held)
             if self.load_order(asked[0].intent.key) is not None and asked[0].intent.key not in oracle.keys:
-                oracle.committed_intents(self._process, asked, client_id)
+                oracle.committed_intents(self._process, asked, client_id, lease)
 
         with self._telling(committed):
             order_ids = super().record_intents(
@@ -100,6 +105,17 @@ class SteppedJournal(Journal):
     def record_change(self, key: str, changed: Any, *, lease: Any) -> None:
         with self._telling(lambda: self._process.world.oracle.committed_change(key)):
             super().record_change(key, changed, lease=lease)
+
+    def claim_door(self, door: str) -> DoorLease:
+        with self._telling(self._tell_lease):
+            return super().claim_door(door)
+
+    def switch_door(self, door: str) -> DoorLease:
+        with self._telling(self._tell_lease):
+            return super().switch_door(door)
+
+    def _tell_lease(self) -> None:
+        self._process.world.oracle.committed_lease(self.door())
 
     def write(self, observed: Observed) -> None:
         with self._telling(lambda: self._process.world.oracle.committed_observed(observed, self._held)):
@@ -132,10 +148,13 @@ class TradingProcess(Owner):
         self.clock.tell(world.gateway.now)
         self.journal = SteppedJournal(str(world.path), self, synchronous="NORMAL", now=self.clock.now)
         self.lease = self.journal.lease_client_id(7)
-        settings = TwsSettings(port=world.port, client_id=self.lease.client_id, jitter=0.0)
-        self.client = IbAsyncClient(settings, clock=self.clock, opener=self._open)
-        self.adapter: IBAdapter = world.adapter_type(
-            self.client,
+        self.line = PortalLine(self)
+        self.failover: Failover | None = None
+        transport = self._transport(world.plan.doors)
+        kind = PortalBroker if world.plan.doors is Doors.PORTAL else world.adapter_type
+        options = {} if self.failover is None else {"failover": self.failover}
+        self.adapter: IBAdapter = kind(
+            transport,
             journal=self.journal,
             policy=POLICY,
             calendar=world.calendar,
@@ -143,7 +162,26 @@ class TradingProcess(Owner):
             data=DataPolicy(),
             orders=world.order_settings,
             margin_what_if=False,
+            **options,
         )
+
+    def _transport(self, doors: Doors) -> Any:
+        """The clients of one process, all with its client id."""
+        world, client_id = self.world, self.lease.client_id
+        tws = IbAsyncClient(
+            TwsSettings(port=world.port, client_id=client_id, jitter=0.0), clock=self.clock, opener=self._open
+        )
+        if doors is Doors.TWS:
+            return tws
+        settings = PortalSettings(client_id=client_id, jitter=0.0, penalty=20.0, longest_wait=20.0)
+        limits = LIMITS if world.plan.paced else ()
+        portal = IbPortalClient(settings, clock=self.clock, wire=self.line, limits=limits)
+        if doors is Doors.PORTAL:
+            return portal
+        pair = DoorPair(tws, portal, self.clock)
+        users = Users.ONE if doors is Doors.ONE_USER else Users.TWO
+        self.failover = Failover(pair, self.journal, FailoverPolicy(users), self.clock)
+        return pair
 
     # life
 
@@ -195,6 +233,7 @@ class TradingProcess(Owner):
         world.trace(self.name, "DIES", where)
         world.loop.drop(self)
         cut_connections(world.network.links, self)
+        self.line.die()
         world.loop.call_soon(self._buried, context=world.network.context)
 
     def _buried(self) -> None:
@@ -219,7 +258,7 @@ class TradingProcess(Owner):
             raise Killed(self.name)
         write()
         if name == "placeOrder":
-            world.oracle.written(self.lease.client_id, int(fields(frame)[1]), "tws")
+            world.oracle.placed_at_tws(self.lease.client_id, int(fields(frame)[1]))
         self.step(f"wire {name} after")
 
     def _write_half(self, frame: bytes) -> None:
@@ -229,8 +268,3 @@ class TradingProcess(Owner):
             if link.owner is self and not link.client.closing:
                 link.up.put(Part(frame[: len(frame) // 2]))
                 link.up.cut = True
-
-
-def order_settings(**changes: Any) -> OrderSettings:
-    """The defaults: virtual time costs nothing."""
-    return replace(OrderSettings(), **changes)

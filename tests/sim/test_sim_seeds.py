@@ -13,7 +13,7 @@ from .__main__ import main
 from .episode import run_episode
 from .mutants import CAUGHT_BY, Mutant
 from .oracle import Violation
-from .world import Plan
+from .plan import Plan
 
 ROOT = Path(__file__).parents[2]
 SEEDS = range(12)

@@ -7,7 +7,6 @@ import contextvars
 import logging
 from collections.abc import Callable
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -16,12 +15,14 @@ from typing import Any
 
 from moondev_ibkr.brokers.calendar import calendar_for
 from moondev_ibkr.brokers.domain import order as order_module
+from moondev_ibkr.brokers.errors import InvalidRequest
 from moondev_ibkr.brokers.interactive_brokers.ib_adapter import IBAdapter
 from moondev_ibkr.brokers.orders import OrderSettings
 from moondev_ibkr.brokers.simulation.commissions import PriceList
 from moondev_ibkr.brokers.simulation.gateway import Gateway
 from moondev_ibkr.brokers.simulation.gateway_settings import ClockMode, GatewaySettings
 from moondev_ibkr.brokers.simulation.models import AccountSettings, ExchangeSettings, LatencyModel
+from moondev_ibkr.brokers.simulation.portal.settings import PortalSettings as PortalDoor
 from moondev_ibkr.brokers.simulation.tws.settings import TwsSettings as DoorSettings
 
 from .faults import Faults
@@ -29,34 +30,14 @@ from .loop import VirtualLoop
 from .market import START, WalkingPrices
 from .network import Network
 from .oracle import Oracle
+from .plan import Doors, Plan
+from .portal import PortalDrive
 from .process import RESTART, TradingProcess
 from .trace import Trace
 from .workload import Workload
 
 ACCOUNT = "DU0000001"
 LOGGERS = ("moondev_ibkr", "ib_async", "asyncio")
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What one seed decides about an episode. `rate`: chance of a message to draw a fault; `kill_rate`: of a process
-    to die at a step; `pace`: mean seconds between two actions of an agent; `seconds` of trading before the healing."""
-
-    processes: int
-    rate: float
-    kill_rate: float
-    pace: float
-    seconds: float
-
-    @classmethod
-    def drawn(cls, random: Random) -> Plan:
-        return cls(
-            processes=random.choice((1, 1, 2)),
-            rate=random.choice((0.02, 0.05, 0.1, 0.2)),
-            kill_rate=random.choice((0.0, 0.002, 0.01)),
-            pace=random.choice((0.3, 1.0, 3.0)),
-            seconds=random.choice((60.0, 120.0)),
-        )
 
 
 class SeededKeys:
@@ -108,6 +89,7 @@ class World:
         self.gateway = Gateway(
             GatewaySettings(
                 tws=DoorSettings(port=4_000, message_rate=0),
+                portal=_portal_settings(self.plan),
                 exchange=ExchangeSettings(
                     seed=seed,
                     accounts=(AccountSettings(ACCOUNT, Decimal(10**9)),),
@@ -122,6 +104,7 @@ class World:
             monotonic=loop.time,
             wall=lambda: START,
         )
+        self.portal = PortalDrive(self)
         self.oracle = Oracle(self.gateway.exchange, loop.time, self.trace)
         self.workload = Workload(self, self.plan.pace)
         #: Agents act while it is set, faults fall, and processes die; `is_over` sends agents home.
@@ -134,6 +117,14 @@ class World:
         self._manual = Random(f"{seed} manual")
         self._keys = Random(f"{seed} keys")
         loop.failed = self.failed
+
+    def at_portal(self, name: str) -> None:
+        """A fault of the portal door itself; nothing when it does not apply now."""
+        try:
+            self.gateway.faults.arm(name)
+        except InvalidRequest as refusal:
+            self.trace("not now", name, refusal.why)
+        self.portal.settle()
 
     @property
     def port(self) -> int:
@@ -211,6 +202,8 @@ class World:
         self.faults.heal()
         self._broker_up("1102")
         self.network.heal()
+        for process in self.processes.values():
+            process.line.heal()
 
     async def until(self, condition: Callable[[], object], seconds: float, every: float = 0.5) -> bool:
         """Whether it came true within so many virtual seconds."""
@@ -220,3 +213,21 @@ class World:
                 return bool(condition())
             await asyncio.sleep(every)
         return True
+
+
+def _portal_settings(plan: Plan) -> PortalDoor:
+    """Without sockets, and with presets wide enough that no order is asked about for its size."""
+    names = {"user": "one", "tws_user": "one"} if plan.doors is Doors.ONE_USER else {}
+    return PortalDoor(
+        port=None,
+        requests_per_second=0,
+        size_limit=Decimal(10**6),
+        value_limit=Decimal(10**9),
+        price_percent=Decimal(50),
+        cross_visibility=plan.visibility,
+        coid_registry=plan.registry,
+        order_ids=plan.order_ids,
+        sor_frames=plan.sor_frames,
+        tws_reclaim_seconds=plan.reclaim,
+        **names,
+    )
