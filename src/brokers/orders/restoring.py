@@ -20,7 +20,7 @@ class Restorer:
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
-        #: Number of the latest change taken over.
+        #: Number of the change up to which everything was taken over; looking one order up does not count.
         self._last_change = 0
 
     def load_all(self) -> None:
@@ -32,6 +32,7 @@ class Restorer:
             if fill.order_key:
                 by_order.setdefault(fill.order_key, []).append(fill)
         for row in journal.load_orders():
+            self._last_change = max(self._last_change, row.changed)
             self._add(row, by_order.get(row.intent.key, []))
 
     def load(self, key: str) -> Record | None:
@@ -94,7 +95,6 @@ class Restorer:
         record.cancel_kept = row.cancel_asked and not ended
         record.told_filled = filled
         record.first_fill_due = False
-        self._last_change = max(self._last_change, row.changed)
         self._desk.book.add(record)
         if row.state in UNANSWERED and not self._is_elsewhere(row.client_id):
             self._desk.life.apply(record, OrderSignal.LINK_LOST, "left unanswered by an earlier process")

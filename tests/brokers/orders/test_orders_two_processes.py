@@ -78,3 +78,13 @@ async def test_a_change_by_another_client_is_refused_with_the_reason(pair):
     assert second.broker.modified == []
     moved = await first.manager.modify("k1", OrderChange(limit_price=Decimal(101)))
     assert moved.intent == replace(moved.intent, limit_price=Decimal(101))
+
+
+async def test_looking_one_order_up_does_not_hide_what_was_written_before_it(pair):
+    """Found by the simulation: of a bracket whose target was heard of first, the stop stayed unknown."""
+    first, second = pair
+    await first.manager.place(Bracket(first.order(100, key="b1"), Decimal(95), Decimal(120)))
+    await first.settle()
+    assert second.manager._restorer.load("b1-2") is not None
+    await second.manager.reconcile()
+    assert {order.key for order in second.manager.orders()} >= {"b1", "b1-1", "b1-2"}
