@@ -61,6 +61,12 @@ class OrderPort(Protocol):
         """The lowest order id that this session may use (IB nextValidId and what was used since)."""
         ...
 
+    @property
+    def reading_time(self) -> float:
+        """Seconds that a complete reading of orders, executions and positions may take by the door's own limits alone,
+        beside its answers."""
+        ...
+
     def set_listener(self, listener: OrderListener) -> None: ...
 
     def shows_orders_of(self, door: str) -> bool:

@@ -210,6 +210,11 @@ class DoorPair:
         return max(door.next_order_id for door in self.doors if door is self.live or door.is_healthy)
 
     @property
+    def reading_time(self) -> float:
+        asked = [self.live] + ([witness] if (witness := self._second_witness()) is not None else [])
+        return max(door.reading_time for door in asked)
+
+    @property
     def minimum_quantity(self) -> Decimal:
         return self.live.minimum_quantity
 

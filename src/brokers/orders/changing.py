@@ -207,7 +207,7 @@ class Changes:
         targets = self._targets(None, everything)
         await self._send_cancels(targets, everything)
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._desk.settings.cancel_deadline
+        deadline = loop.time() + self._verify_deadline
         while True:
             verified = await self._verified()
             targets += [record for record in self._targets(None, everything) if record not in targets]
@@ -221,9 +221,13 @@ class Changes:
             still_working=tuple(record.key for record in still),
         )
 
+    @property
+    def _verify_deadline(self) -> float:
+        return self._desk.settings.cancel_deadline + self._desk.port.reading_time
+
     async def _verified(self) -> bool:
         try:
-            async with asyncio.timeout(self._desk.settings.cancel_deadline):
+            async with asyncio.timeout(self._verify_deadline):
                 await self._reconciler.run()
         except (BrokerError, TimeoutError) as failure:
             self._desk.life.warn(f"the cancels are not verified: {failure}")

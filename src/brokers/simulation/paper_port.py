@@ -52,6 +52,8 @@ class PaperPort:
     def client_id(self) -> int:
         return self._client_id
 
+    reading_time = 0.0
+
     def shows_orders_of(self, door: str) -> bool:
         return True
 

@@ -78,6 +78,7 @@ class ScriptedBroker:
     """An order port with a broker's memory. What it answers, and what it loses, is set by the test."""
 
     name = "tws"
+    reading_time = 0.0
 
     def __init__(self, client_id: int = 7) -> None:
         self.client_id = client_id

@@ -329,3 +329,18 @@ async def test_a_cancel_on_a_link_that_ended_before_it_was_ready_is_sent_again(b
     await bench.restore_link()
     assert bench.manager.order("k1").state is OrderState.CANCELLED
     assert len(bench.broker.cancelled) == 2
+
+
+async def test_q12_cancels_are_verified_at_a_door_that_answers_slowly_by_its_own_limits(bench, monkeypatch):
+    order = await bench.buy(10)
+    told = bench.broker.open_orders
+
+    async def after_a_while():
+        await asyncio.sleep(bench.settings.cancel_deadline * 1.5)
+        return await told()
+
+    monkeypatch.setattr(bench.broker, "open_orders", after_a_while)
+    assert (await bench.manager.cancel_and_verify()).still_working == (order.key,)
+    bench.broker.reading_time = 5.0
+    outcome = await bench.manager.cancel_and_verify()
+    assert outcome.still_working == ()

@@ -57,6 +57,8 @@ class IbAsyncClient(NullListener):
     """
 
     name = "tws"
+    #: TWS answers as fast as it is asked.
+    reading_time = 0.0
     #: The socket refuses fractions of a share (fault O47).
     minimum_quantity = Decimal(1)
 

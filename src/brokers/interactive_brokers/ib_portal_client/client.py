@@ -75,6 +75,9 @@ class IbPortalClient:
     #: The portal trades fractions of a share for accounts that may; the contracts' own steps are whole.
     minimum_quantity = Decimal(1)
 
+    #: Live orders and trades are answered once in 5 s each, and a cold list is asked twice.
+    reading_time = 12.0
+
     def __init__(
         self,
         settings: PortalSettings | None = None,
