@@ -1,7 +1,6 @@
-"""What the portal tells about orders and executions: live orders, trades, and the streams `sor` and `str`.
+"""What the portal tells about orders and executions: its lists, and the streams `sor` and `str`, as one story.
 
-Live orders and trades answer nothing until they are warm (P 2.5), and an answer that lacks orders known to work is not
-believed at once (fault P08): unknown is not empty. No filter is ever sent: one would poison later answers.
+An answer that lacks orders known to work is not believed at once (fault P08): unknown is not empty.
 """
 
 from __future__ import annotations
@@ -17,12 +16,12 @@ from typing import Any
 
 from ...domain.order import Fill, exec_base_id
 from ...domain.reports import BrokerOrder, StatusReport
-from ...errors import BrokerError, InvalidData, InvalidInstrument, ProtocolViolation
+from ...errors import BrokerError, InvalidData, InvalidInstrument
 from ...order_port import OrderListener
 from ..config.ib_config import PortalSettings
 from ..ib_transport import LinkState
-from .answers import expect_list, expect_object
 from .contracts import Contracts
+from .order_lists import OrderLists
 from .order_rows import (
     is_whole,
     row_number,
@@ -36,15 +35,10 @@ from .order_rows import (
 )
 from .own_orders import OwnOrders
 from .session import Session
-from .wire import HttpCall
 from .words import TERMINAL, to_number
 
 logger = logging.getLogger(__name__)
 
-LIVE_ORDERS = "/iserver/account/orders"
-TRADES = "/iserver/account/trades"
-#: Trades go back a week at most.
-DAYS = "7"
 #: Rows and executions remembered; the oldest go first.
 MEMORY = 20_000
 #: Readings for commissions that an execution still lacks.
@@ -73,10 +67,9 @@ class OrderFeed:
         #: Shares executed by the portal's number of the order, and ends that wait for executions told of.
         self._executed: dict[int, Decimal] = {}
         self._ends: dict[int, asyncio.TimerHandle] = {}
-        self._orders_warm = self._trades_warm = False
+        self._lists = OrderLists(session)
         #: The last whole reading of orders and the loop time of its answer.
         self._reading: tuple[float, list[dict[str, Any]]] | None = None
-        self._orders_lock, self._trades_lock = asyncio.Lock(), asyncio.Lock()
         self._awaited: dict[int, asyncio.TimerHandle] = {}
         self._following: asyncio.Task[None] | None = None
         self._polling: asyncio.Task[None] | None = None
@@ -97,40 +90,18 @@ class OrderFeed:
 
     def forget_caches(self) -> None:
         """A new brokerage session: its caches are cold."""
-        self._orders_warm = self._trades_warm = False
+        self._lists.cool()
         self._reading = None
 
     # Asking
 
     async def warm_up(self) -> None:
         """The first calls, whose answers say nothing (start-up section)."""
-        await asyncio.gather(self._warm_orders(), self._warm_trades())
-
-    async def _warm_orders(self) -> None:
-        async with self._orders_lock:
-            if not self._orders_warm:
-                await self._force()
-
-    async def _force(self) -> None:
-        """Subscribes the list anew, without a filter; its answer is not believed."""
-        await self._session.ask(HttpCall("GET", LIVE_ORDERS, {"force": "true"}, what="live orders (warm-up)"))
-        self._orders_warm = True
-
-    async def _warm_trades(self) -> None:
-        async with self._trades_lock:
-            if not self._trades_warm:
-                await self._ask_trades()
+        await self._lists.warm_up()
 
     async def read_orders(self) -> list[dict[str, Any]]:
         """Every row that the portal shows now. Raises what asking raises, and ProtocolViolation."""
-        async with self._orders_lock:
-            if not self._orders_warm:
-                await self._force()
-            rows = await self._ask_orders()
-            if self._lacks_known(rows):
-                logger.warning("live orders lack orders known to work; they are warmed up again")
-                await self._force()
-                rows = await self._ask_orders()
+        rows = await self._lists.orders(self._lacks_known)
         await self._contracts.learn(rows)
         self._reading = (asyncio.get_running_loop().time(), rows)
         shown = set()
@@ -138,18 +109,13 @@ class OrderFeed:
             number = row_number(row)
             if number is not None:
                 shown.add(number)
-                self._keep(number, row)
+                if row_status(self.row(number)) not in TERMINAL:
+                    # the stream may have told an end while the answer was on its way
+                    self._keep(number, row)
         for number in [one for one, row in self._rows.items() if one not in shown and row_status(row) not in TERMINAL]:
             # what a fresh reading no longer shows is not known to work any more
             del self._rows[number]
         return rows
-
-    async def _ask_orders(self) -> list[dict[str, Any]]:
-        call = HttpCall("GET", LIVE_ORDERS, what="live orders")
-        body = expect_object(call, await self._session.ask(call))
-        if not isinstance(body.get("orders"), list):
-            raise ProtocolViolation(str(call), "the answer holds no list of orders", "ask again")
-        return expect_list(call, body["orders"])
 
     def _lacks_known(self, rows: Sequence[Mapping[str, Any]]) -> bool:
         """Whether an order that is known to work is not in the answer (fault P08)."""
@@ -158,19 +124,10 @@ class OrderFeed:
 
     async def read_trades(self) -> list[Fill]:
         """Every execution of a week. Raises as `read_orders`."""
-        async with self._trades_lock:
-            if not self._trades_warm:
-                await self._ask_trades()
-            rows = await self._ask_trades()
+        rows = await self._lists.trades()
         await self._contracts.learn(rows)
         fills = [self._told_fill(row) for row in rows]
         return [fill for fill in fills if fill is not None]
-
-    async def _ask_trades(self) -> list[dict[str, Any]]:
-        call = HttpCall("GET", TRADES, {"days": DAYS}, what="trades")
-        rows = expect_list(call, await self._session.ask(call))
-        self._trades_warm = True
-        return rows
 
     async def open_orders(self) -> list[BrokerOrder]:
         rows = await self.read_orders()
@@ -244,8 +201,8 @@ class OrderFeed:
 
     @property
     def _is_beginning(self) -> bool:
-        """Whether the session is not ready yet. What a new stream repeats then is old: the readings that follow tell it,
-        as missed and not as happening now (promise Q6)."""
+        """Whether the session is not ready yet. What a new stream repeats then is old: the readings that follow tell
+        it, as missed and not as happening now (promise Q6)."""
         return self._session.state is LinkState.SYNCING
 
     def _on_sor(self, frame: dict[str, Any]) -> None:
@@ -403,7 +360,7 @@ class OrderFeed:
                 for row in await self.read_orders():
                     number = row_number(row)
                     if number is not None:
-                        self._take_row(number, row)
+                        self._take_row(number, self.row(number))
             if trades:
                 before = dict(self._fills)
                 for fill in await self.read_trades():

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
+from moondev_ibkr.brokers.calendar import calendar_for
 from moondev_ibkr.brokers.domain.instrument import Instrument
 from moondev_ibkr.brokers.domain.order import Bracket, NewOrder, OrderChange, OrderType, Side, TimeInForce, leg_key
 from moondev_ibkr.brokers.domain.order_states import OrderState
@@ -21,8 +23,13 @@ from moondev_ibkr.brokers.interactive_brokers.config.ib_config import PortalSett
 from moondev_ibkr.brokers.interactive_brokers.ib_portal_client.wire import NotSent
 from moondev_ibkr.brokers.interactive_brokers.ib_transport import LinkState
 from moondev_ibkr.brokers.journal import Journal
+from moondev_ibkr.brokers.simulation.flat import FlatPrices
+from moondev_ibkr.brokers.simulation.gateway import Gateway
+from moondev_ibkr.brokers.simulation.gateway_settings import ClockMode, GatewaySettings
+from moondev_ibkr.brokers.simulation.models import AccountSettings, ExchangeSettings
 from moondev_ibkr.brokers.simulation.portal.orders import OrderDesk
 from moondev_ibkr.brokers.simulation.portal.settings import OrderIds, Registry, SorFrames
+from moondev_ibkr.brokers.simulation.portal.settings import PortalSettings as DoorSettings
 
 from .rig import AAPL, ACCOUNT, START, D, PortalWorld, limit, virtually, wire_order
 
@@ -519,5 +526,31 @@ def test_o49_the_ticket_s_preset_is_no_lot() -> None:
             assert details.instrument.con_id == AAPL.con_id
             assert details.increments[0].increment == D("0.01")
             assert "TRAIL" not in details.order_types
+
+    virtually(story())
+
+
+def test_the_lists_of_two_accounts_are_read_one_by_one_and_told_once() -> None:
+    async def story() -> None:
+        accounts = tuple(AccountSettings(f"DU000000{number}", D(100_000)) for number in (1, 2))
+        gateway = Gateway(
+            GatewaySettings(
+                clock=ClockMode.CONTROL,
+                portal=DoorSettings(port=None, requests_per_second=0),
+                exchange=ExchangeSettings(accounts=accounts),
+            ),
+            prices=FlatPrices({"AAPL": 265.0}, calendar_for(), START),
+            monotonic=asyncio.get_running_loop().time,
+        )
+        async with PortalWorld(gateway=gateway) as world:
+            first, second = world.client.accounts()
+            await world.client.place(wire_order(1, limit("k1")))
+            await world.client.place(replace(wire_order(2, limit("k2", price="270")), account=second))
+            assert {row.key: row.account for row in await world.client.open_orders()} == {"k1": first}
+            assert {row.key: row.account for row in await world.client.completed_orders()} == {"k2": second}
+            assert [(row.account, row.quantity) for row in await world.client.executions()] == [(second, D(10))]
+            assert [(row.account, row.quantity) for row in await world.client.positions()] == [(second, D(10))]
+            await world.client.cancel_everything()
+            assert world.exchange.open_orders() == []
 
     virtually(story())
