@@ -358,6 +358,7 @@ class DoorPair:
         entry = self._entries.get(order.parent_id)
         if order.parent_id and entry is not None and entry is not self.live:
             raise NotConnected(what, f"its entry went through {entry.name}, which is fenced", "nothing was sent")
+        self.evidence.sent(self.live.client_id, order.order_id, order.intent.key)
         await self.live.place(order)
 
     async def modify(self, order: WireOrder) -> None:
@@ -365,14 +366,16 @@ class DoorPair:
         await self.live.modify(order)
 
     async def cancel(self, order_id: int, perm_id: int | None = None, client_id: int | None = None) -> None:
-        """Through the live door; through the other where that one cannot: a cancel takes no pen (promise Q10)."""
+        """Through the live door; through the other, by its own name of the order, where that one cannot: a cancel takes
+        no pen (promise Q10)."""
         try:
             await self.live.cancel(order_id, perm_id, client_id)
         except BrokerError:
             other = self.other(self.live)
             if not other.is_healthy:
                 raise
-            await other.cancel(order_id, perm_id, client_id)
+            owner = self.live.client_id if client_id is None else client_id
+            await other.cancel(order_id, self.evidence.name(other.name, owner, order_id) or perm_id, client_id)
 
     async def cancel_everything(self) -> None:
         await self.live.cancel_everything()

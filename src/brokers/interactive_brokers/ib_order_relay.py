@@ -22,6 +22,10 @@ class Sight(Enum):
     BLIND = "blind"
 
 
+#: Orders whose names are remembered; the oldest go first.
+MEMORY = 20_000
+
+
 class Evidence:
     """What is learnt, order by order, of one door's view of the other's.
 
@@ -37,6 +41,9 @@ class Evidence:
         self.trusts_untested = False
         self.on_change: Callable[[str, str, Sight], None] = lambda viewer, other, sight: None
         self._sights: dict[tuple[str, str], Sight] = {}
+        #: (client id, order id) -> key, and (door, key) -> the number by which that door knows the order.
+        self._keys: dict[tuple[int, int], str] = {}
+        self._names: dict[tuple[str, str], int] = {}
 
     def sight(self, viewer: str, other: str) -> Sight:
         return self._sights.get((viewer, other), Sight.UNTESTED)
@@ -55,6 +62,26 @@ class Evidence:
         doors = {self.door_of(key) for key in keys if key is not None}
         return {door for door in doors if door not in (None, "", viewer)}
 
+    def sent(self, client_id: int, order_id: int, key: str) -> None:
+        """An order leaves under these names."""
+        self._keys[client_id, order_id] = key
+        while len(self._keys) > MEMORY:
+            del self._keys[next(iter(self._keys))]
+
+    def named(self, viewer: str, told: BrokerOrder) -> None:
+        """Remember how `viewer` calls an order of this journal."""
+        if told.key is None or not told.perm_id or self.door_of(told.key) is None:
+            return
+        self._names[viewer, told.key] = told.perm_id
+        while len(self._names) > MEMORY:
+            del self._names[next(iter(self._names))]
+        if told.order_id > 0:
+            self.sent(told.client_id, told.order_id, told.key)
+
+    def name(self, viewer: str, client_id: int, order_id: int) -> int | None:
+        """The number by which `viewer` knows the order; None when it has not shown it."""
+        return self._names.get((viewer, self._keys.get((client_id, order_id), "")))
+
     def one(self, viewer: str, key: str | None) -> None:
         """A live message of `viewer` about the order `key`."""
         for other in self._shown(viewer, (key,)):
@@ -62,6 +89,8 @@ class Evidence:
 
     def orders(self, viewer: str, told: Sequence[BrokerOrder], *, is_open: bool) -> None:
         """A complete answer of `viewer`."""
+        for order in told:
+            self.named(viewer, order)
         keys = {order.key for order in told}
         for other in self._shown(viewer, keys):
             self._learn(viewer, other, Sight.SEES)
@@ -119,6 +148,7 @@ class OrderRelay:
 
     def on_broker_order(self, order: BrokerOrder) -> None:
         self._pair.evidence.one(self._door.name, order.key)
+        self._pair.evidence.named(self._door.name, order)
         listener = self._pair.listener
         if listener is not None and (self._is_live or self._is_own(order.key)):
             listener.on_broker_order(order)
