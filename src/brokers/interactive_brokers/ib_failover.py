@@ -107,6 +107,7 @@ class Failover:
         self._running = False
         #: Attempts to hand over that failed.
         self.failures = 0
+        self._told_failure = ""
         pair.watch = self._on_link
         pair.evidence.trusts_untested = policy.users is Users.ONE
         pair.evidence.on_change = self._on_sight
@@ -253,11 +254,17 @@ class Failover:
         return self._changing
 
     def _changed(self, task: asyncio.Task[None]) -> None:
-        if task.cancelled() or task.exception() is None:
+        if task.cancelled():
             return
         failure = task.exception()
+        if failure is None:
+            self._told_failure = ""
+            return
         self.failures += 1
-        self.pair.tell(LinkEventKind.ALARM, f"the doors were not changed: {failure}")
+        if str(failure) != self._told_failure:
+            # the same refusal every few seconds is one alarm (fault C12)
+            self._told_failure = str(failure)
+            self.pair.tell(LinkEventKind.ALARM, f"the doors were not changed: {failure}")
         if self._running and self.pair.live.state is not LinkState.READY:
             self._plan(self.policy.retry_every)
 
