@@ -14,6 +14,7 @@ import asyncio
 import contextvars
 import functools
 import json
+from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import replace
 from datetime import timedelta
@@ -23,7 +24,7 @@ from typing import Any
 
 from moondev_ibkr.brokers.calendar import MarketCalendar, calendar_for
 from moondev_ibkr.brokers.domain.clock import MarketClock
-from moondev_ibkr.brokers.domain.order import NewOrder, Order, OrderType, Side
+from moondev_ibkr.brokers.domain.order import NewOrder, OrderType, Side
 from moondev_ibkr.brokers.domain.order_states import OrderState
 from moondev_ibkr.brokers.domain.reports import OrderEvent, OrderEventKind
 from moondev_ibkr.brokers.interactive_brokers.config.ib_config import PortalSettings, TwsSettings
@@ -55,7 +56,8 @@ from tests.brokers.interactive_brokers.portal.rig import (
 )
 from tests.sim.faults import Faults
 from tests.sim.loop import Owner
-from tests.sim.network import Network
+from tests.sim.messages import Kind
+from tests.sim.network import Network, Pipe
 from tests.sim.trace import Trace
 
 __all__ = ["AAPL", "ACCOUNT", "DoorsWorld", "PortalOnly", "buy", "limit", "sell", "virtual"]
@@ -186,6 +188,19 @@ class PortalOnly(PortalWorld):
         return answer.body
 
 
+class Counting(Faults):
+    """A network without faults of its own that counts what clients send, by name."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.carried: Counter[str] = Counter()
+
+    def carry(self, pipe: Pipe, frame: bytes, name: str, kind: Kind) -> None:
+        if pipe.to_server:
+            self.carried[name] += 1
+        super().carry(pipe, frame, name, kind)
+
+
 class DoorsWorld:
     """`users` also decides the gateway's user names: one for both doors, or two. `door` are settings of the portal's
     door, `policy` of the failover. Prices stand still at 265 and 408; market time runs with the loop."""
@@ -200,7 +215,7 @@ class DoorsWorld:
     ) -> None:
         loop = asyncio.get_running_loop()
         trace = Trace(loop.time)
-        self.network = Network(loop, Faults(Random(0), trace, 0.0), trace, contextvars.copy_context())
+        self.network = Network(loop, Counting(Random(0), trace, 0.0), trace, contextvars.copy_context())
         names = {"user": "one", "tws_user": "one"} if users is Users.ONE else {"user": "portal", "tws_user": "tws"}
         limits = {"size_limit": Decimal(10**6), "value_limit": Decimal(10**9), "price_percent": Decimal(50)}
         self.gateway = Gateway(
@@ -216,15 +231,20 @@ class DoorsWorld:
         self.wire = DoorWire(self.gateway)
         self.clock = MarketClock(loop.time, rate=1.0)
         self._owner = Owner()
-        self.tws = IbAsyncClient(
-            TwsSettings(port=TWS_PORT, client_id=7, jitter=0.0), clock=self.clock, opener=self._open
-        )
-        self.portal = IbPortalClient(
-            PortalSettings(client_id=7, jitter=0.0), clock=self.clock, wire=self.wire, limits=()
-        )
-        self.pair = DoorPair(self.tws, self.portal, self.clock)
+        self._owns_journal = journal is None
         self.journal = journal or Journal(":memory:", now=self.clock.now)
-        self.failover = Failover(self.pair, self.journal, FailoverPolicy(users, **(policy or {})), self.clock)
+        self._policy = FailoverPolicy(users, **(policy or {}))
+        self.heard = Heard()
+        self._make_adapter()
+
+    def _make_adapter(self) -> None:
+        """A process's own parts, not connected."""
+        tws = TwsSettings(port=TWS_PORT, client_id=7, jitter=0.0)
+        self.tws = IbAsyncClient(tws, clock=self.clock, opener=self._open)
+        portal = PortalSettings(client_id=7, jitter=0.0)
+        self.portal = IbPortalClient(portal, clock=self.clock, wire=self.wire, limits=())
+        self.pair = DoorPair(self.tws, self.portal, self.clock)
+        self.failover = Failover(self.pair, self.journal, self._policy, self.clock)
         self.adapter = IBAdapter(
             self.pair,
             journal=self.journal,
@@ -236,7 +256,14 @@ class DoorsWorld:
         )
         self.told: list[LinkEvent] = []
         self.pair.add_link_listener(self.told.append)
-        self.heard = Heard()
+
+    async def restart(self) -> None:
+        """The process ends in good order, and another one begins on its journal."""
+        await self.adapter.disconnect()
+        await self.heard.end()
+        self._make_adapter()
+        await self.adapter.connect()
+        self.heard.begin(self.adapter)
 
     async def _open(self, protocol: Any, _host: str, port: int) -> asyncio.Transport:
         link = await self.network.open(self._owner, protocol, port)
@@ -249,12 +276,23 @@ class DoorsWorld:
         await self.until(lambda: self.exchange.market(AAPL.con_id or 0).bid, "a price")
         return self
 
-    async def __aexit__(self, *_: object) -> None:
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
         await self.adapter.disconnect()
         await self.heard.end()
-        self.journal.close()
-        door = self.gateway.portal
+        if self._owns_journal:
+            self.journal.close()
         await self.gateway.close()
+        if kind is None:
+            self.check()
+
+    def check(self) -> None:
+        """What holds at the end of every story: no key has two orders, and every fill of ours is booked once."""
+        views = [*self.exchange.open_orders(), *self.exchange.completed_orders()]
+        keys = [view.ticket.order_ref for view in views if view.ticket.order_ref]
+        assert len(keys) == len(set(keys)), "one intent has two orders"
+        ours = {row.exec_id: row.quantity for row in self.exchange.executions() if row.order_ref in keys}
+        assert {fill.exec_id: fill.quantity for fill in self.adapter.fills()} == ours
+        door = self.gateway.portal
         assert not door.failures
         assert not self.gateway.door.failures
         assert not self.gateway.timers.failures
@@ -280,8 +318,40 @@ class DoorsWorld:
     def pen(self) -> str:
         return self.pair.live.name
 
-    def order(self, key: str) -> Order:
-        return self.adapter.order(key)
+    def state(self, key: str) -> OrderState | None:
+        """None for an order that was not made yet."""
+        return next((order.state for order in self.adapter.orders() if order.key == key), None)
+
+    def sent_to_tws(self, name: str = "placeOrder") -> int:
+        """Messages of this kind that reached the TWS door."""
+        return self.network.faults.carried[name]
+
+    @property
+    def placings(self) -> int:
+        """Requests for new orders that left for the portal."""
+        return self.wire.count(PLACING)
+
+    def shows(self, viewer: str, other: str) -> bool:
+        """Whether a door is believed to show the orders of the other one."""
+        return self.pair.evidence.shows(viewer, other)
+
+    def watch_inits(self) -> list[tuple[float, bool]]:
+        """(moment, compete) of every ssodh/init from here on."""
+        found: list[tuple[float, bool]] = []
+        real = self.wire.exchange
+
+        async def exchange(call: HttpCall) -> HttpReply:
+            if call.path.endswith("/ssodh/init"):
+                found.append((asyncio.get_running_loop().time(), call.body["compete"]))
+            return await real(call)
+
+        self.wire.exchange = exchange  # type: ignore[method-assign]
+        return found
+
+    async def lose_tws(self, *, with_order: str = "") -> None:
+        """TWS is gone and refuses connections; `with_order` "after" or "before" the next order was taken."""
+        self.arm("eof-on-connect")
+        self.arm(f"reset-{with_order}-order" if with_order else "reset")
 
     async def until(self, condition: Callable[[], object], what: str, seconds: float = 60.0) -> float:
         """Virtual time until it is so; returns how long that took."""
@@ -298,7 +368,7 @@ def buy(key: str, quantity: int = 10, price: str | None = "250", side: Side = Si
     limits: dict[str, Any] = (
         {"type": OrderType.MARKET} if price is None else {"type": OrderType.LIMIT, "limit_price": Decimal(price)}
     )
-    return NewOrder(AAPL, side, Decimal(quantity), key=key, **{**limits, **fields})
+    return NewOrder(fields.pop("instrument", AAPL), side, Decimal(quantity), key=key, **{**limits, **fields})
 
 
 def sell(key: str, quantity: int = 10, price: str | None = "280", **fields: Any) -> NewOrder:
