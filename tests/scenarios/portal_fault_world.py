@@ -335,6 +335,12 @@ class DoorsWorld:
         """Whether a door is believed to show the orders of the other one."""
         return self.pair.evidence.shows(viewer, other)
 
+    def portal_number(self, key: str) -> int:
+        """The portal's number of an order of its own."""
+        number = self.portal._own.by_key[key].portal_id
+        assert number is not None
+        return number
+
     def watch_inits(self) -> list[tuple[float, bool]]:
         """(moment, compete) of every ssodh/init from here on."""
         found: list[tuple[float, bool]] = []
