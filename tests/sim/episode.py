@@ -16,15 +16,18 @@ from moondev_ibkr.brokers.errors import BrokerError
 from moondev_ibkr.brokers.interactive_brokers.ib_adapter import IBAdapter
 from moondev_ibkr.brokers.journal import instrument_key
 
+from .hand_back import give_back
 from .loop import VirtualLoop
 from .oracle import Violation
-from .plan import Plan
+from .plan import Doors, Plan
 from .process import IN_FLIGHT, TradingProcess
 from .world import World
 
 ZERO = Decimal(0)
 #: Virtual seconds after the healing within which nothing may be in doubt any more.
 SETTLE = 240.0
+#: And within which two doors may find their way alone, before a person helps.
+BY_ITSELF = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,15 +112,20 @@ async def _trade(world: World) -> None:
 
 
 async def _settle(world: World) -> None:
-    """Heal, and give every process its time."""
+    """Heal, and give every process its time; where there are two doors, a person gives the pen back to the first."""
     world.heal()
     oracle = world.oracle
     # connections that are made anew end a moment later
     await asyncio.sleep(2.0)
+    if world.plan.doors in (Doors.ONE_USER, Doors.TWO_USERS):
+        await world.until(lambda: _is_settled(world), BY_ITSELF)
+        await give_back(world)
     if not await world.until(lambda: _is_settled(world), SETTLE):
         if oracle.violation is None:
             oracle.fail("liveness", f"{SETTLE:g} s after the healing: {_unsettled(world)}")
         return
+    # positions are compared when the last execution is a while ago
+    await asyncio.sleep(5.0)
     for process in world.processes.values():
         try:
             await process.adapter.reconcile()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from random import Random
 
@@ -39,7 +39,7 @@ class Plan:
 
     @classmethod
     def drawn(cls, random: Random, doors: Doors | None = None) -> Plan:
-        return cls(
+        plan = cls(
             processes=random.choice((1, 1, 2)),
             rate=random.choice((0.02, 0.05, 0.1, 0.2)),
             kill_rate=random.choice((0.0, 0.002, 0.01)),
@@ -53,6 +53,9 @@ class Plan:
             sor_frames=random.choice(tuple(SorFrames)),
             reclaim=random.choice((None, None, 30.0)),
         )
+        if plan.doors is Doors.TWS:
+            return replace(plan, paced=False)
+        return replace(plan, pace=max(plan.pace, 3.0)) if plan.paced else plan
 
 
 def _one_of(random: Random, doors: Doors | None) -> Doors:

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from .world import World
 
 AGENTS = 3
-#: Virtual seconds within which any call must have ended.
-PATIENCE = 90.0
+#: Virtual seconds within which any call must have ended; and under the portal's limits, where readings queue up.
+PATIENCE, LONG_PATIENCE = 90.0, 600.0
 
 
 class Workload:
@@ -75,13 +75,14 @@ class Workload:
 
     async def _try(self, name: str, action: Awaitable[Any], process: TradingProcess) -> None:
         world = self._world
+        patience = LONG_PATIENCE if world.plan.paced else PATIENCE
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(patience):
                 said = await action
         except BrokerError as refusal:
             said = f"{type(refusal).__name__} {refusal.why[:60]}"
         except TimeoutError:
-            world.oracle.fail("liveness", f"{process.name}: {name} did not end within {PATIENCE:g} s")
+            world.oracle.fail("liveness", f"{process.name}: {name} did not end within {patience:g} s")
             return
         except Exception as error:
             world.oracle.fail("unexpected", f"{process.name}: {name} raised {type(error).__name__}: {error}")
