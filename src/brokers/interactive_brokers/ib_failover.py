@@ -126,6 +126,8 @@ class Failover:
             await self.pair.connect()
         except ConnectFailed as first:
             await self._connect_other(first)
+        else:
+            await self._leave_if_cut_off()
         self.lease = self._journal.claim_door(self.pair.live.name)
         self._running = True
         self._look_at_lease()
@@ -158,6 +160,24 @@ class Failover:
         self._journal.switch_door(other.name)
         self.pair.hand_over(other)
         self.pair.move_data(other, f"{live.name} cannot be connected")
+
+    async def _leave_if_cut_off(self) -> None:
+        """The first door answers, and IB is not behind it: another session of this user may have its place, one of
+        ours above all that died before it could switch the lease. Stays where the other door cannot be had."""
+        live = self.pair.live
+        other = self.pair.other(live)
+        if live.state is not LinkState.BROKER_DOWN or other is self.pair.doors[0]:
+            return
+        why = "IB's own link is down, or another session of this user has its place"
+        is_fenced = False
+        try:
+            await self._fence(live, other)
+            is_fenced = True
+            await self._connect_other(ConnectFailed(f"door {live.name}", why, kind="unreachable"))
+        except ConnectFailed as failure:
+            logger.warning("orders stay with %s: %s", live.name, failure)
+            if is_fenced:
+                await self._unfence(live)
 
     async def disconnect(self) -> None:
         self._running = False

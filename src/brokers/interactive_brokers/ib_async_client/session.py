@@ -99,6 +99,9 @@ class Session:
         self._wanted = False
         self._clock_asked = 0.0
         self._offset: timedelta | None = None
+        #: Whether IB's own link was told down while the present session was being established, and whether the
+        #: subscriptions of the link before it are still to be restored for that reason.
+        self._cut_off = self._owes_restoring = False
         #: Sessions established, attempts made, probes that failed.
         self.established = 0
         self.attempts = 0
@@ -173,6 +176,7 @@ class Session:
         self._connecting = True
         self.attempts += 1
         self.state = LinkState.CONNECTING
+        self._cut_off = False
         settings = self.settings
         try:
             await self._api.client.connectAsync(
@@ -186,7 +190,7 @@ class Session:
         if not self._api.client.isReady():
             raise ConnectFailed("connecting", "the link ended while it was synced", kind="closed_early")
         self.established += 1
-        self.state = LinkState.READY
+        self.state = LinkState.BROKER_DOWN if self._cut_off else LinkState.READY
         self._schedule_watch()
 
     async def _sync(self) -> None:
@@ -285,6 +289,9 @@ class Session:
             break
         if not self._wanted:
             return
+        if self._cut_off:
+            self._owes_restoring = True
+            return
         restored, failed = self._owner.restore_subscriptions()
         text = f"connected again after {failures} failed attempts"
         self.tell(LinkEventKind.SUBSCRIPTIONS_RESTORED, text, restored=restored, failed=failed)
@@ -311,6 +318,8 @@ class Session:
             self.tell(LinkEventKind.ALARM, f"IB error {message.code}: {message.text}", code=message.code)
 
     def _broker_down(self, message: ErrorMessage) -> None:
+        if self.state in (LinkState.CONNECTING, LinkState.SYNCING):
+            self._cut_off = True
         if self.state is not LinkState.READY:
             return
         self.state = LinkState.BROKER_DOWN
@@ -319,6 +328,7 @@ class Session:
         self.tell(LinkEventKind.LOST, text, code=message.code)
 
     def _broker_up(self, message: ErrorMessage, *, lost: bool) -> None:
+        self._cut_off = False
         if self.state not in (LinkState.BROKER_DOWN, LinkState.READY):
             return
         if self.state is LinkState.READY:
@@ -326,6 +336,8 @@ class Session:
             self._owner.on_trust_lost(message.text)
         self.state = LinkState.READY
         text = f"IB error {message.code}: {message.text}"
+        lost = lost or self._owes_restoring
+        self._owes_restoring = False
         restored, failed = self._owner.restore_subscriptions() if lost else (0, 0)
         self.tell(
             LinkEventKind.SUBSCRIPTIONS_RESTORED,
