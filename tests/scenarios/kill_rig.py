@@ -264,7 +264,13 @@ def unprotected(root: str, truth: dict[str, Truth]) -> str | None:
 # A table of steps
 
 #: What each step is cut into: before and after, and in the middle of the transaction or of the message.
-CUTS = {"journal": ("before", "inside", "after"), "wire": ("before", "half", "after"), "heard": ("",)}
+CUTS = {
+    "journal": ("before", "inside", "after"),
+    "wire": ("before", "half", "after"),
+    "hand": ("before", "after"),
+    "heard": ("",),
+    "read": ("",),
+}
 
 
 def cuts(step: str) -> list[str]:

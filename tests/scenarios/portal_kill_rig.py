@@ -9,6 +9,7 @@ from moondev_ibkr.brokers.interactive_brokers.ib_adapter import IBAdapter
 
 from .kill_rig import CLIENT_ID, KillRig, Standing, Truth
 from .portal_kill_driver import make_portal_adapter
+from .portal_kill_pair import make_pair_adapter
 
 #: Asked of every order unless suppressed, both on the client's list of those that it confirms.
 QUESTIONS = "o10151,o10153"
@@ -60,3 +61,27 @@ class PortalKillRig(KillRig):
 
     async def truth(self, root: str) -> dict[str, Truth]:
         return truth_in(await self.gateway.tell({"books": True}), root)
+
+
+class PairKillRig(PortalKillRig):
+    """Processes over both doors, with two user names."""
+
+    driver = "tests.scenarios.portal_kill_pair"
+    users = "two"
+
+    def where(self) -> dict[str, Any]:
+        return {**super().where(), "port": self.port}
+
+    def make(self, journal: str) -> IBAdapter:
+        return make_pair_adapter({**self.where(), "journal": journal, "client_id": CLIENT_ID, "users": self.users})
+
+
+class OneUserKillRig(PairKillRig):
+    """One user name for both doors: whoever takes the brokerage session kicks the other."""
+
+    options = (*PORTAL_OPTIONS, "--portal-user", "me", "--tws-user", "me")
+    users = "one"
+
+    async def clear(self) -> None:
+        await self.gateway.tell({"reclaim": True})
+        await super().clear()
