@@ -146,7 +146,12 @@ class IbPortalClient:
         return door == self.name
 
     async def connect(self) -> None:
-        await self._session.connect()
+        try:
+            await self._session.connect()
+        except BaseException:
+            # what was opened on the way must not stay open
+            await self.disconnect()
+            raise
         self._account.start()
         self._feed.poll(not self._stream.is_open)
 

@@ -30,7 +30,8 @@ class Priority(IntEnum):
 @dataclass(frozen=True, slots=True)
 class PortalLimit:
     """`count` requests in any `seconds`, and `together` at the same time (0: no such limit). The query string does not
-    make another bucket."""
+    make another bucket. `spare` of them are not for data: an order or a cancel must not wait for a second (promise
+    Q10)."""
 
     name: str
     pattern: str
@@ -39,13 +40,14 @@ class PortalLimit:
     source: str
     together: int = 0
     methods: frozenset[str] = frozenset({"GET", "POST", "DELETE", "PUT"})
+    spare: int = 0
 
 
 _GET, _POST = frozenset({"GET"}), frozenset({"POST"})
 
 #: Every row whose pattern fits the whole path counts.
 LIMITS: Sequence[PortalLimit] = (
-    PortalLimit("everything", r".*", 10, 1.0, "P 4: 10 a second through the gateway"),
+    PortalLimit("everything", r".*", 10, 1.0, "P 4: 10 a second through the gateway", spare=2),
     PortalLimit("snapshot", r"/iserver/marketdata/snapshot", 10, 1.0, "P 4"),
     PortalLimit("history", r"/iserver/marketdata/history", 10, 1.0, "P 4: 5 at once, 10/s, 50/min", together=5),
     PortalLimit("history a minute", r"/iserver/marketdata/history", 50, 60.0, "P 4"),
@@ -97,11 +99,12 @@ class _Bucket:
     def applies(self, call: HttpCall) -> bool:
         return call.method in self.row.methods and self._pattern.fullmatch(call.path) is not None
 
-    def free_at(self, now: float) -> float:
+    def free_at(self, now: float, priority: Priority) -> float:
         """The moment at which one more may leave; infinity while too many are in flight."""
         if self.row.together and self.in_flight >= self.row.together:
             return float("inf")
-        return now if len(self.left) < self.row.count else self.left[0] + self.row.seconds
+        most = self.row.count - (self.row.spare if priority is Priority.DATA else 0)
+        return now if len(self.left) < most else self.left[-most] + self.row.seconds
 
     def leave(self, now: float) -> None:
         self.left.append(now)
@@ -269,7 +272,7 @@ class Lanes:
             for waiting in list(queue):
                 if sum(self._in_flight.values()) >= PLACES[priority]:
                     break
-                free = max((bucket.free_at(now) for bucket in waiting.buckets), default=now)
+                free = max((bucket.free_at(now, priority) for bucket in waiting.buckets), default=now)
                 if free > now:
                     earliest = min(earliest, free)
                     continue

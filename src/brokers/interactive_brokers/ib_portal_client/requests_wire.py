@@ -75,6 +75,9 @@ def classify(error: BaseException) -> NotSent | Ambiguous:
 
 def _words(error: BaseException) -> str:
     """The kind of a failure and its cause, without addresses of objects and without headers."""
+    if isinstance(error, websocket.WebSocketBadStatusException):
+        # its text is the whole answer, cookies and all
+        return f"HTTP {error.status_code} instead of a stream"
     text = str(error).rpartition("): ")[2] or str(error)
     return f"{type(error).__name__}: {text[:200]}"
 

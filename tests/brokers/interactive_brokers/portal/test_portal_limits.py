@@ -20,7 +20,7 @@ from moondev_ibkr.brokers.interactive_brokers.ib_portal_client.wire import HttpC
 from .rig import ScriptedWire, virtually
 
 ORDERS = HttpCall("GET", "/iserver/account/orders")
-TEN_A_SECOND = (PortalLimit("everything", ".*", 10, 1.0, "test"),)
+TEN_A_SECOND = (PortalLimit("everything", ".*", 10, 1.0, "test", spare=2),)
 
 
 def times(wire: ScriptedWire, path: str) -> list[float]:
@@ -42,7 +42,8 @@ def test_never_more_than_ten_in_any_second() -> None:
         await asyncio.gather(*(lanes.call(call) for call in calls))
         moments = [at for at, _ in wire.calls]
         assert all(later - earlier >= 1.0 - 1e-6 for earlier, later in zip(moments, moments[10:], strict=False))
-        assert moments[-1] - moments[0] == pytest.approx(3.0, abs=0.2)
+        # eight a second are for data, the others for what is more urgent
+        assert moments[-1] - moments[0] == pytest.approx(4.0, abs=0.2)
 
     virtually(story())
 
@@ -73,7 +74,7 @@ def test_placing_orders_has_no_limit_of_the_list_of_orders() -> None:
     virtually(story())
 
 
-def test_c23_a_cancel_and_an_order_pass_two_hundred_questions() -> None:
+def test_c23_q10_a_cancel_and_an_order_pass_two_hundred_questions_at_once() -> None:
     async def story() -> None:
         wire = ScriptedWire()
         wire.delay = 0.05
@@ -86,8 +87,9 @@ def test_c23_a_cancel_and_an_order_pass_two_hundred_questions() -> None:
         cancel = asyncio.create_task(lanes.call(HttpCall("DELETE", "/order/1"), Priority.CANCEL))
         await asyncio.gather(order, cancel)
         names = [call.method for at, call in wire.calls if at >= asked]
-        assert names[:2] == ["DELETE", "POST"]
-        assert times(wire, "/order/1")[0] - asked <= 1.0
+        assert sorted(names[:2]) == ["DELETE", "POST"]
+        assert times(wire, "/order/1")[0] - asked <= 0.025
+        assert times(wire, "/order")[0] - asked <= 0.025
         for task in reads:
             task.cancel()
         await asyncio.gather(*reads, return_exceptions=True)

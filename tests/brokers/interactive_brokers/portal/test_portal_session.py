@@ -254,3 +254,40 @@ def test_p10_a_429_stops_everything_but_cancels_and_the_box_is_left_alone() -> N
             await world.until(lambda: world.client.is_healthy, "the session to be back", 1_000)
 
     virtually(story())
+
+
+def test_p14_a_login_that_ended_is_told_at_once_and_taken_up_when_somebody_logs_in() -> None:
+    async def story() -> None:
+        async with PortalWorld() as world:
+            world.arm("login-lost")
+            await world.until(lambda: world.count(LinkEventKind.ALARM), "the alarm")
+            assert world.client.state is LinkState.BROKER_DOWN
+            assert any("log in" in event.text for event in world.events if event.kind is LinkEventKind.ALARM)
+            begun = len(world.wire.calls)
+            await asyncio.sleep(600)
+            assert len(world.wire.calls) - begun < 20
+            world.gateway.portal.session.log_in()
+            await world.until(lambda: world.client.is_healthy, "the session to be back", 400)
+
+    virtually(story())
+
+
+def test_a_disconnected_client_connects_again() -> None:
+    async def story() -> None:
+        world = PortalWorld()
+        for _ in range(2):
+            async with world:
+                assert world.client.is_healthy
+            assert world.client.state is LinkState.DOWN
+
+    virtually(story())
+
+
+def test_a_clock_that_the_stream_tells_is_market_time() -> None:
+    async def story() -> None:
+        async with PortalWorld() as world:
+            world.advance(3_600)
+            assert await world.client.market_time() == world.gateway.now
+            assert world.clock.now() == world.gateway.now
+
+    virtually(story())
