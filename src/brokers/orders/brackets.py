@@ -61,6 +61,8 @@ class Protection:
         self._since: dict[str, float] = {}
         #: Single stops that the broker cancelled, to be looked at once their OCA partner's fill is known.
         self._lost: dict[str, float] = {}
+        #: bracket key -> why it could not be mended, as it was last told.
+        self._unmended: dict[str, str] = {}
 
     def changed(self, record: Record) -> None:
         """A fill, or an end, of any order."""
@@ -119,8 +121,16 @@ class Protection:
             try:
                 await self._check(root, now)
             except BrokerError as failure:
-                desk.life.alarm(f"bracket {root} could not be mended: {failure}", desk.book.records.get(root))
+                self._tell_unmended(root, str(failure))
                 self.due[root] = now + desk.settings.retry_delay
+            else:
+                self._unmended.pop(root, None)
+
+    def _tell_unmended(self, root: str, why: str) -> None:
+        """Once for each reason: it is tried again and again."""
+        if self._unmended.get(root) != why:
+            self._unmended[root] = why
+            self._desk.life.alarm(f"bracket {root} could not be mended: {why}", self._desk.book.records.get(root))
 
     def _report_lost(self, record: Record) -> None:
         """A stop that the broker ended while its position is still there (fault O43)."""

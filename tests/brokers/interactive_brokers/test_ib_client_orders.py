@@ -217,3 +217,15 @@ async def test_a_cancel_never_names_another_client_s_order_by_its_number(channel
     with pytest.raises(NotConnected, match="belongs to client 12"):
         await channel.cancel(3, 700, 12)
     assert channel._api.client.sent == []
+
+
+async def test_q18_a_change_of_what_tws_never_had_is_refused_here_since_there_it_is_a_new_order(channel):
+    """Found by the simulation: placed at the portal, changed through TWS, an exit was at the exchange twice."""
+    with pytest.raises(NotConnected, match="TWS has no such order"):
+        await channel.modify(wire(5))
+    assert channel._api.client.sent == []
+    contract = Contract(symbol="AAPL", secType="STK", conId=265598, exchange="SMART", currency="USD")
+    shown = Order(orderId=5, clientId=1, action="BUY", totalQuantity=1.0, orderType="LMT", lmtPrice=10.0, permId=1)
+    channel.on_open_order(5, contract, shown, OrderState(status="Submitted"))
+    await channel.modify(wire(5))
+    assert len(channel._api.client.sent) == 1

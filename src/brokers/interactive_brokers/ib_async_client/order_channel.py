@@ -61,6 +61,8 @@ class OrderChannel:
         self._session = session
         self._listener: OrderListener | None = None
         self._phases: OrderedDict[int, OrderPhase] = OrderedDict()
+        #: Order ids of this client that TWS has shown: an earlier process sent them, through this door.
+        self._shown: OrderedDict[int, None] = OrderedDict()
         self._filled: OrderedDict[int, Decimal] = OrderedDict()
         self._commissions: OrderedDict[str, IbCommission] = OrderedDict()
         #: Messages that could not be told in neutral words, by kind.
@@ -77,6 +79,14 @@ class OrderChannel:
         await self._write(order, OrderPhase.NEW)
 
     async def modify(self, order: WireOrder) -> None:
+        """Raises NotConnected for an order that this client has not placed at TWS: there a change of what does not
+        exist is a new order."""
+        if order.order_id not in self._phases and order.order_id not in self._shown:
+            raise NotConnected(
+                f"change of order {order.order_id} {order.intent.instrument}",
+                f"TWS has no such order of client {self._session.settings.client_id}",
+                "nothing was sent; change it through the door that it was sent through, or cancel it",
+            )
         await self._write(order, OrderPhase.MODIFYING)
 
     async def _write(self, order: WireOrder, phase: OrderPhase) -> None:
@@ -171,6 +181,8 @@ class OrderChannel:
         return fills
 
     def _told(self, order_id: int, contract: Contract, order: IbOrder, state: IbOrderState) -> BrokerOrder | None:
+        if order.clientId == self._session.settings.client_id and order_id > 0:
+            self._remember(self._shown, order_id, None)
         filled = self._filled.get(order.permId)
         if filled is None and order.filledQuantity is not None:
             filled = to_order_price(order.filledQuantity)
