@@ -311,11 +311,12 @@ async def test_c24_an_order_that_waits_for_its_turn_when_the_link_ends_is_proven
         await world.adapter.quote(AAPL)
         await asyncio.sleep(10)
         questions = ask(world, 30)
-        await asyncio.sleep(0.5)
-        placing = asyncio.create_task(world.adapter.place(limit("k1")))
-        await world.until(lambda: world.state("k1") is not None, "the intent", 2)
-        assert world.placings == 0
-        world.client._session.lose(LinkState.WAITING, "the link ended")
+        # the questions of another order are being answered: nothing may leave between them
+        async with world.client._orders._turn:
+            placing = asyncio.create_task(world.adapter.place(limit("k1")))
+            await world.until(lambda: world.state("k1") is not None, "the intent", 2)
+            assert world.placings == 0
+            world.client._session.lose(LinkState.WAITING, "the link ended")
         with pytest.raises(NotConnected):
             await placing
         assert world.state("k1") is OrderState.NOT_SENT

@@ -120,11 +120,15 @@ class OrderChannel:
     ) -> Verdict:
         """The verdict, told by `settle` first. The chain goes on when its caller leaves, unless nothing has left yet:
         then it is `withdrawn`."""
-        left = asyncio.Event()
+        left, session = asyncio.Event(), self._session.attempts
 
         async def work() -> Verdict:
             async with self._turn:
-                verdict = await self._chain.run(call, left.set)
+                if self._session.is_connected and self._session.attempts == session:
+                    verdict = await self._chain.run(call, left.set)
+                else:
+                    # whoever was told that the link ended has judged it already: it must not leave on a later one
+                    verdict = Verdict(Outcome.NOT_SENT, "the session ended before its turn")
             settle(verdict)
             return verdict
 
