@@ -252,7 +252,7 @@ async def test_o03_o29_a_warning_ends_nothing():
 
 @pytest.mark.parametrize("again", [False, True])
 @virtual
-async def test_o41_o42_a_restart_makes_no_orders_and_its_numbers_only_rise(again):
+async def test_o41_o42_p08_a_restart_makes_no_orders_and_its_numbers_only_rise(again):
     journal = Journal(":memory:", now=lambda: START)
     world = PortalOnly(journal=journal)
     await world.adapter.connect()
@@ -266,6 +266,8 @@ async def test_o41_o42_a_restart_makes_no_orders_and_its_numbers_only_rise(again
         world.gateway.portal.session.end_brokerage()
     other = PortalOnly(journal=journal, gateway=world.gateway)
     await other.adapter.connect()
+    assert other.state("k1") in LIVE, "the first reading is a warm one (fault P08)"
+    assert other.adapter.manager.alarms == 0
     other.client._own.next_order_id = 1
     assert {order.key for order in other.adapter.open_orders()} == before
     assert other.placings == 0
