@@ -180,7 +180,13 @@ class RequestsWire:
     ) -> FrameSender:
         loop = asyncio.get_running_loop()
         url = self._url.replace("https://", "wss://", 1) + WEBSOCKET + suffix
-        opened = await loop.run_in_executor(self._threads(), self._open, url, cookie, deadline)
+        work = loop.run_in_executor(self._threads(), self._open, url, cookie, deadline)
+        try:
+            opened = await asyncio.shield(work)
+        except asyncio.CancelledError:
+            # nobody is left to close what the thread still opens
+            work.add_done_callback(_close_unwanted)
+            raise
         channel = _Socket(opened, loop, on_frame, on_closed, self._sockets.discard)
         self._sockets.add(channel)
         channel.start()
@@ -218,6 +224,11 @@ class RequestsWire:
     def _end(self, pool: ThreadPoolExecutor) -> None:
         pool.shutdown(wait=True, cancel_futures=True)
         self._session.close()
+
+
+def _close_unwanted(opening: asyncio.Future[websocket.WebSocket]) -> None:
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result().shutdown()  # type: ignore[no-untyped-call]
 
 
 def _read(answer: requests.Response, until: float) -> str:
