@@ -110,6 +110,7 @@ class IBAdapter(ManagedBroker):
         failover.on_lease = manager.change_door
         failover.in_doubt = lambda: [f"order {doubt.order.key}: {doubt.evidence}" for doubt in manager.doubts()]
         evidence.door_of = manager.door_of
+        evidence.key_of_number = manager.key_of_number
         evidence.expected = manager.seen_live
 
     @classmethod

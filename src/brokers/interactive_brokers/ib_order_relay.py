@@ -37,6 +37,8 @@ class Evidence:
 
     def __init__(self) -> None:
         self.door_of: Callable[[str], str | None] = lambda key: None
+        #: permId -> key of an order of this journal: the children of a portal bracket are told without a reference.
+        self.key_of_number: Callable[[int], str | None] = lambda number: None
         self.expected: Callable[[str], set[str]] = lambda door: set()
         self.trusts_untested = False
         self.on_change: Callable[[str, str, Sight], None] = lambda viewer, other, sight: None
@@ -44,6 +46,10 @@ class Evidence:
         #: (client id, order id) -> key, and (door, key) -> the number by which that door knows the order.
         self._keys: dict[tuple[int, int], str] = {}
         self._names: dict[tuple[str, str], int] = {}
+
+    def key_of(self, key: str | None, number: int | None) -> str | None:
+        """The key that was told, or that of the order with this permId."""
+        return key if key is not None or not number else self.key_of_number(number)
 
     def sight(self, viewer: str, other: str) -> Sight:
         return self._sights.get((viewer, other), Sight.UNTESTED)
@@ -70,13 +76,14 @@ class Evidence:
 
     def named(self, viewer: str, told: BrokerOrder) -> None:
         """Remember how `viewer` calls an order of this journal."""
-        if told.key is None or not told.perm_id or self.door_of(told.key) is None:
+        key = self.key_of(told.key, told.perm_id)
+        if key is None or not told.perm_id or self.door_of(key) is None:
             return
-        self._names[viewer, told.key] = told.perm_id
+        self._names[viewer, key] = told.perm_id
         while len(self._names) > MEMORY:
             del self._names[next(iter(self._names))]
         if told.order_id > 0:
-            self.sent(told.client_id, told.order_id, told.key)
+            self.sent(told.client_id, told.order_id, key)
 
     def name(self, viewer: str, client_id: int, order_id: int) -> int | None:
         """The number by which `viewer` knows the order; None when it has not shown it."""
@@ -91,7 +98,7 @@ class Evidence:
         """A complete answer of `viewer`."""
         for order in told:
             self.named(viewer, order)
-        keys = {order.key for order in told}
+        keys = {self.key_of(order.key, order.perm_id) for order in told}
         for other in self._shown(viewer, keys):
             self._learn(viewer, other, Sight.SEES)
         if not is_open:
@@ -102,7 +109,7 @@ class Evidence:
                 self._learn(viewer, other, Sight.BLIND)
 
     def fills(self, viewer: str, told: Sequence[Fill]) -> None:
-        for other in self._shown(viewer, {fill.order_key for fill in told}):
+        for other in self._shown(viewer, {self.key_of(fill.order_key, fill.perm_id) for fill in told}):
             self._learn(viewer, other, Sight.SEES)
 
 
@@ -111,11 +118,13 @@ def merged_orders(
 ) -> Sequence[BrokerOrder]:
     """The live door's orders, and of the other's only those of this journal that were sent through it and are not shown
     already: a stranger's order would be told twice, under two names."""
-    known = {order.key for order in told if order.key is not None}
+    known = {evidence.key_of(order.key, order.perm_id) for order in told}
     ours = [
         order
         for order in witnessed
-        if order.key is not None and order.key not in known and evidence.door_of(order.key) == witness
+        if (key := evidence.key_of(order.key, order.perm_id)) is not None
+        and key not in known
+        and evidence.door_of(key) == witness
     ]
     return [*told, *ours]
 
@@ -126,7 +135,9 @@ def merged_fills(told: Sequence[Fill], witnessed: Sequence[Fill], evidence: Evid
     ours = [
         fill
         for fill in witnessed
-        if fill.exec_id not in known and fill.order_key is not None and evidence.door_of(fill.order_key) is not None
+        if fill.exec_id not in known
+        and (key := evidence.key_of(fill.order_key, fill.perm_id)) is not None
+        and evidence.door_of(key) is not None
     ]
     return [*told, *ours]
 
@@ -147,10 +158,12 @@ class OrderRelay:
         return key is not None and self._pair.evidence.door_of(key) == self._door.name
 
     def on_broker_order(self, order: BrokerOrder) -> None:
-        self._pair.evidence.one(self._door.name, order.key)
-        self._pair.evidence.named(self._door.name, order)
+        evidence = self._pair.evidence
+        key = evidence.key_of(order.key, order.perm_id)
+        evidence.one(self._door.name, key)
+        evidence.named(self._door.name, order)
         listener = self._pair.listener
-        if listener is not None and (self._is_live or self._is_own(order.key)):
+        if listener is not None and (self._is_live or self._is_own(key)):
             listener.on_broker_order(order)
 
     def on_status(self, report: StatusReport) -> None:
@@ -159,9 +172,10 @@ class OrderRelay:
             listener.on_status(report)
 
     def on_execution(self, fill: Fill) -> None:
-        self._pair.evidence.one(self._door.name, fill.order_key)
+        key = self._pair.evidence.key_of(fill.order_key, fill.perm_id)
+        self._pair.evidence.one(self._door.name, key)
         listener = self._pair.listener
-        if listener is not None and (self._is_live or self._is_own(fill.order_key)):
+        if listener is not None and (self._is_live or self._is_own(key)):
             listener.on_execution(fill)
 
     def on_commission(self, report: CommissionReport) -> None:

@@ -112,6 +112,11 @@ class OrderManager:
         record = self._book.records.get(key) or self._restorer.load(key)
         return None if record is None or record.order.foreign else record.door
 
+    def key_of_number(self, perm_id: int) -> str | None:
+        """The key of this journal's order with that permId; None for anybody else's."""
+        record = self._book.by_perm_id.get(perm_id)
+        return None if record is None or record.order.foreign else record.key
+
     def seen_live(self, door: str) -> set[str]:
         """Keys of orders sent through `door` that the broker showed at work and that have not ended as far as known."""
         return {

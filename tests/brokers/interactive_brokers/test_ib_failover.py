@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -690,6 +690,27 @@ def test_two_witnesses_are_merged_and_a_strangers_order_is_told_once() -> None:
             ("k2", 905),
         ]
         assert [one.exec_id for one in await world.pair.executions()] == ["e1.01", "e2.01"]
+
+    virtually(story)
+
+
+def test_p17_a_child_that_is_told_without_a_reference_is_known_by_its_number() -> None:
+    """Found by the simulation: after a restart the portal's exits were left out, and declared gone while they worked."""
+
+    async def story(world: World) -> None:
+        evidence = world.pair.evidence
+        evidence.door_of = {"k1-1": "portal"}.get
+        evidence.key_of_number = {905: "k1-1"}.get
+        await world.failover.connect()
+        await asyncio.sleep(1)
+        world.portal.open = [told_order(None, 905), told_order(None, 906)]
+        world.portal.fills = [replace(fill("e1.01", None), perm_id=905), replace(fill("e2.01", None), perm_id=906)]
+        assert [order.perm_id for order in await world.pair.open_orders()] == [905]
+        assert [one.exec_id for one in await world.pair.executions()] == ["e1.01"]
+        world.manager.heard.clear()
+        world.portal.listener.on_execution(world.portal.fills[0])
+        world.portal.listener.on_execution(world.portal.fills[1])
+        assert world.manager.heard == ["fill e1.01"]
 
     virtually(story)
 
