@@ -695,7 +695,7 @@ def test_two_witnesses_are_merged_and_a_strangers_order_is_told_once() -> None:
 
 
 def test_p17_a_child_that_is_told_without_a_reference_is_known_by_its_number() -> None:
-    """Found by the simulation: after a restart the portal's exits were left out, and declared gone while they worked."""
+    """Found by the simulation: after a restart the exits at the portal were left out, and declared gone."""
 
     async def story(world: World) -> None:
         evidence = world.pair.evidence
