@@ -203,7 +203,8 @@ class Counting(Faults):
 
 class DoorsWorld:
     """`users` also decides the gateway's user names: one for both doors, or two. `door` are settings of the portal's
-    door, `policy` of the failover. Prices stand still at 265 and 408; market time runs with the loop."""
+    door, `policy` of the failover. Prices stand still at 265 and 408, with so many `prints` a session; market time runs
+    with the loop."""
 
     def __init__(
         self,
@@ -211,6 +212,7 @@ class DoorsWorld:
         *,
         journal: Journal | None = None,
         policy: Mapping[str, Any] | None = None,
+        prints: int = 390,
         **door: Any,
     ) -> None:
         loop = asyncio.get_running_loop()
@@ -224,7 +226,7 @@ class DoorsWorld:
                 portal=PortalDoor(**{"port": None, "requests_per_second": 0, **names, **limits, **door}),
                 clock=ClockMode.REPLAY,
             ),
-            prices=FlatPrices({"AAPL": 265.0, "MSFT": 408.0}, calendar_for(), START),
+            prices=FlatPrices({"AAPL": 265.0, "MSFT": 408.0}, calendar_for(), START, prints=prints),
             monotonic=loop.time,
         )
         self.exchange = self.gateway.exchange
