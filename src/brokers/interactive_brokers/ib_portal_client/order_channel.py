@@ -109,6 +109,8 @@ class OrderChannel:
             "POST", f"{_path(account)}/orders", body=body, deadline=self._settings.order_deadline, what=what
         )
         owns = [self._own.by_order_id[leg.order_id] for leg in legs]
+        for own in owns:
+            own.asked_at = asyncio.get_running_loop().time()
         verdict = await self._run(call, lambda told: self._placed(owns, told), lambda: self._withdrawn(owns))
         if verdict.outcome is Outcome.NOT_SENT:
             raise NotConnected(what, verdict.why, "nothing was sent; it is safe to send again")
@@ -170,7 +172,7 @@ class OrderChannel:
                 continue
             self._own.bind(own, number)
             self._tell_accepted(own, number, row.get("order_status"))
-            self._feed.expect(number)
+            self._feed.expect(number, own.asked_at)
         if len(verdict.rows) < len(owns):
             # the answer names the entry alone: the children are found among the live orders
             self._session.spawn(self._feed.read_and_tell(trades=False), "children of a bracket")
@@ -226,6 +228,7 @@ class OrderChannel:
         body = to_change(order.intent, order.account, self._feed.row(number))
         path = f"{_path(order.account)}/order/{number}"
         call = HttpCall("POST", path, body=body, deadline=self._settings.order_deadline, what=what)
+        own.asked_at = asyncio.get_running_loop().time()
         verdict = await self._run(call, lambda told: self._changed(own, order.intent, number, told))
         if verdict.outcome is Outcome.NOT_SENT:
             raise NotConnected(what, verdict.why, "nothing was sent; the order is as it was")
@@ -236,7 +239,7 @@ class OrderChannel:
         self._note(verdict.trouble, verdict.why)
         if verdict.outcome is Outcome.NOT_SENT:
             return
-        self._feed.expect(number)
+        self._feed.expect(number, own.asked_at)
         if verdict.outcome is Outcome.ACCEPTED:
             own.intent = intent
         elif verdict.outcome is Outcome.REFUSED:
@@ -276,6 +279,7 @@ class OrderChannel:
             raise NotConnected(what, "the portal has told no number of it", "it is sent when the order is found")
         row = self._feed.row(number)
         account = str(row.get("acct") or (own.account if own else "") or self._session.accounts[0])
+        asked_at = asyncio.get_running_loop().time()
         refusal = await self._delete(what, account, number)
         if refusal is not None:
             answer, reply = refusal
@@ -285,7 +289,7 @@ class OrderChannel:
             elif self._feed.listener is not None:
                 error = OrderError(order_id, code, told(reply), OrderEffect.CANCEL_REJECTED)
                 self._feed.listener.on_order_error(error)
-        self._feed.expect(number)
+        self._feed.expect(number, asked_at)
 
     def _withdraw(self, own: OwnOrder) -> bool:
         """Whether the order was waiting for the rest of its bracket: it never left, nor does the bracket."""

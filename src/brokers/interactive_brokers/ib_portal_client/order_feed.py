@@ -71,6 +71,8 @@ class OrderFeed:
         #: The last whole reading of orders and the loop time of its answer.
         self._reading: tuple[float, list[dict[str, Any]]] | None = None
         self._awaited: dict[int, asyncio.TimerHandle] = {}
+        #: Loop time of the last frame or reading of each order.
+        self._heard_at: dict[int, float] = {}
         self._following: asyncio.Task[None] | None = None
         self._polling: asyncio.Task[None] | None = None
         #: Rows that could not be told in neutral words, by kind.
@@ -156,7 +158,7 @@ class OrderFeed:
         merged = {**self._rows.pop(number, {}), **row}
         self._rows[number] = merged
         while len(self._rows) > MEMORY:
-            self._rows.popitem(last=False)
+            self._heard_at.pop(self._rows.popitem(last=False)[0], None)
         return merged
 
     def _told(self, row: Mapping[str, Any]) -> BrokerOrder | None:
@@ -217,6 +219,7 @@ class OrderFeed:
         timer = self._awaited.pop(number, None)
         if timer is not None:
             timer.cancel()
+        self._heard_at[number] = asyncio.get_running_loop().time()
         merged = self._keep(number, row)
         if not is_whole(merged) or not self._contracts.knows(merged):
             self.follow_up()
@@ -324,8 +327,11 @@ class OrderFeed:
 
     # Following up
 
-    def expect(self, number: int) -> None:
-        """The stream owes a frame of this order; the orders are read when it does not come in time."""
+    def expect(self, number: int, asked_at: float) -> None:
+        """The stream owes a frame of this order since loop time `asked_at`; the orders are read when it does not come
+        in time. Frames often come before the answer to the request that causes them."""
+        if self._heard_at.get(number, float("-inf")) >= asked_at:
+            return
         timer = self._awaited.pop(number, None)
         if timer is not None:
             timer.cancel()

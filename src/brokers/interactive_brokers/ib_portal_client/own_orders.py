@@ -32,6 +32,8 @@ class OwnOrder:
     parent_id: int = 0
     portal_id: int | None = None
     is_dead: bool = False
+    #: Loop time at which it was last sent or changed.
+    asked_at: float = float("-inf")
     #: Shares booked by executions, to tell which child an execution without a reference belongs to.
     booked: Decimal = Decimal(0)
     #: Set when the placing of this order has been answered, in whatever way.

@@ -47,6 +47,19 @@ def test_an_order_is_told_with_its_key_its_own_number_and_a_negative_perm_id() -
     virtually(story())
 
 
+def test_an_order_whose_echo_came_by_the_stream_asks_for_no_list() -> None:
+    async def story() -> None:
+        async with PortalWorld(broker=True) as world:
+            begun = world.wire.count("GET /iserver/account/orders")
+            await world.broker.place(limit("k1"))
+            await world.broker.modify("k1", OrderChange(limit_price=D(251)))
+            await world.broker.cancel("k1")
+            await asyncio.sleep(30)
+            assert world.wire.count("GET /iserver/account/orders") == begun
+
+    virtually(story())
+
+
 @pytest.mark.parametrize("frames", list(SorFrames))
 @pytest.mark.parametrize("ids", list(OrderIds))
 def test_both_readings_of_ids_and_frames_trade_alike(frames: SorFrames, ids: OrderIds) -> None:
