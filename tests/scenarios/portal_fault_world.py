@@ -60,7 +60,7 @@ from tests.sim.messages import Kind
 from tests.sim.network import Network, Pipe
 from tests.sim.trace import Trace
 
-__all__ = ["AAPL", "ACCOUNT", "DoorsWorld", "PortalOnly", "buy", "limit", "sell", "virtual"]
+__all__ = ["AAPL", "ACCOUNT", "DoorsWorld", "PortalOnly", "buy", "limit", "next_of", "sell", "virtual"]
 
 TWS_PORT = 4_000
 PLACING = f"POST /iserver/account/{ACCOUNT}/orders"
@@ -87,6 +87,15 @@ async def _alone(story: Coroutine[Any, Any, None]) -> None:
         for task in left:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
+
+
+async def next_of(stream: Any, kind: type, seconds: float = 300.0) -> Any:
+    """The next event of a kind; everything before it is passed over."""
+    async with asyncio.timeout(seconds):
+        async for event in stream:
+            if isinstance(event, kind):
+                return event
+    raise AssertionError(f"the stream ended before a {kind.__name__}")
 
 
 class Heard:

@@ -31,15 +31,6 @@ async def handed_over(world: DoorsWorld, to: str = "portal") -> float:
     return await world.until(lambda: world.pen == to and world.pair.is_healthy, f"the pen at {to}", 120)
 
 
-async def next_of(stream, kind):
-    """The next event of a kind; everything before it is passed over."""
-    async with asyncio.timeout(300):
-        async for event in stream:
-            if isinstance(event, kind):
-                return event
-    raise AssertionError(f"the stream ended before a {kind.__name__}")
-
-
 # An order in doubt, two user names
 
 

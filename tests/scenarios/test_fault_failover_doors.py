@@ -22,7 +22,7 @@ from moondev_ibkr.brokers.interactive_brokers.ib_transport import LinkState
 from moondev_ibkr.brokers.simulation.portal.request import PortalRequest
 from moondev_ibkr.brokers.simulation.portal.settings import KickedOrders, SoftInit, Visibility
 
-from .portal_fault_world import AAPL, ORDER, DoorsWorld, buy, virtual
+from .portal_fault_world import AAPL, ORDER, DoorsWorld, buy, next_of, virtual
 
 LIVE = (OrderState.WORKING, OrderState.PRE_SUBMITTED)
 UNKNOWN, FILLED, CANCELLED = OrderState.UNKNOWN, OrderState.FILLED, OrderState.CANCELLED
@@ -35,15 +35,6 @@ async def standing_by(world: DoorsWorld) -> None:
 
 async def handed_over(world: DoorsWorld, to: str = "portal") -> float:
     return await world.until(lambda: world.pen == to and world.pair.is_healthy, f"the pen at {to}", 120)
-
-
-async def next_of(stream, kind):
-    """The next event of a kind; everything before it is passed over."""
-    async with asyncio.timeout(300):
-        async for event in stream:
-            if isinstance(event, kind):
-                return event
-    raise AssertionError(f"the stream ended before a {kind.__name__}")
 
 
 # When the doors change

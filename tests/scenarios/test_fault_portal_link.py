@@ -5,21 +5,13 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from moondev_ibkr.brokers.calendar import calendar_for
-from moondev_ibkr.brokers.domain.market_data import Gap, Quote, Resumed
 from moondev_ibkr.brokers.domain.order_states import OrderState
 from moondev_ibkr.brokers.errors import BrokerError, ConnectFailed, LinkLost, NotConnected, PacingViolation
 from moondev_ibkr.brokers.interactive_brokers.ib_portal_client.wire import HttpCall
 from moondev_ibkr.brokers.interactive_brokers.ib_transport import LinkEventKind, LinkState
-from moondev_ibkr.brokers.simulation.flat import FlatPrices
-from moondev_ibkr.brokers.simulation.gateway import Gateway
-from moondev_ibkr.brokers.simulation.gateway_settings import ClockMode, GatewaySettings
 from moondev_ibkr.brokers.simulation.portal.orders import OrderDesk
-from moondev_ibkr.brokers.simulation.portal.settings import PortalSettings
 
-from tests.brokers.interactive_brokers.portal.rig import START, D
-
-from .portal_fault_world import AAPL, ORDER, PLACING, PortalOnly, limit, virtual
+from .portal_fault_world import AAPL, ORDER, PortalOnly, limit, virtual
 
 LIVE = (OrderState.WORKING, OrderState.PRE_SUBMITTED)
 INIT = "POST /iserver/auth/ssodh/init"
@@ -34,22 +26,6 @@ def ask(world: PortalOnly, count: int) -> list[asyncio.Task[object]]:
 
 def now() -> float:
     return asyncio.get_running_loop().time()
-
-
-def busy_gateway() -> Gateway:
-    """A market that prints once a second."""
-    prices = FlatPrices({"AAPL": 265.0, "MSFT": 408.0}, calendar_for(), START, prints=23_400)
-    settings = GatewaySettings(clock=ClockMode.CONTROL, portal=PortalSettings(port=None, requests_per_second=0))
-    return Gateway(settings, prices=prices, monotonic=asyncio.get_running_loop().time)
-
-
-async def next_of(stream, kind):
-    """The next event of a kind; everything before it is passed over."""
-    async with asyncio.timeout(60):
-        async for event in stream:
-            if isinstance(event, kind):
-                return event
-    raise AssertionError(f"the stream ended before a {kind.__name__}")
 
 
 # Silence
@@ -345,7 +321,7 @@ async def test_p10_in_the_penalty_box_orders_are_not_sent_cancels_are_tried_and_
         assert world.refs == ["k1"]
 
 
-# Frames and data
+# Frames, and what is known
 
 
 @pytest.mark.parametrize("text", ["{", "[1, 2]", '{"topic": "sor", "args": [{"orderId": 7, "status": 5}]}', "7"])
@@ -383,43 +359,6 @@ async def test_c19_c21_a_frame_of_an_order_that_fails_is_counted_alarms_and_is_f
 
 
 @virtual
-async def test_c02_c03_a_lost_stream_is_a_gap_that_ends_and_orders_go_on_meanwhile():
-    async with PortalOnly() as world:
-        stream = world.adapter.stream(["AAPL"])
-        assert isinstance(await next_of(stream, Quote), Quote)
-        world.arm("drop-streams")
-        assert (await next_of(stream, Gap)).source == "portal"
-        assert (await world.adapter.place(limit("k1"))).state in LIVE
-        resumed = await next_of(stream, Resumed)
-        assert (resumed.restored, resumed.failed) == (1, 0)
-        world.advance(120)
-        assert isinstance(await next_of(stream, Quote), Quote)
-        assert world.count(LinkEventKind.LOST) == 0
-        await stream.aclose()
-
-
-@virtual
-async def test_c20_a_slow_consumer_gets_every_order_event_and_only_the_newest_quote():
-    async with PortalOnly() as world:
-        stream, events = world.adapter.stream(["AAPL"]), world.adapter.order_events()
-        await next_of(stream, Quote)
-        for number in range(10):
-            placed = await world.adapter.place(limit(f"k{number}", 1, "270"))
-            await world.adapter.wait(placed.key, 5)
-            world.advance(60)
-            await asyncio.sleep(1)
-        assert isinstance(await anext(stream), Quote)
-        waiting = asyncio.ensure_future(anext(stream))
-        await asyncio.sleep(1)
-        assert not waiting.done(), "quotes that nobody took are one quote, the newest"
-        waiting.cancel()
-        await events.aclose()
-        filled = {event.fill.order_key async for event in events if event.fill is not None}
-        assert filled == {f"k{number}" for number in range(10)}
-        await stream.aclose()
-
-
-@virtual
 async def test_c25_q13_what_is_known_is_kept_while_the_link_is_lost_and_unknown_is_not_empty():
     async with PortalOnly() as world:
         await world.adapter.wait((await world.adapter.place(limit("k1", price="270"))).key, 5)
@@ -440,49 +379,3 @@ async def test_c28_a_clock_that_is_wrong_is_told_and_blocks_nothing():
         rows = {name: (well, text) for name, well, text in world.adapter.health().details}
         assert rows["clock"][0] is False, "the gateway's market is months away from this machine"
         assert world.adapter.health().can_trade
-
-
-@virtual
-async def test_p06_a_line_is_renewed_before_the_portal_ends_it():
-    async with PortalOnly(stream_seconds=600.0) as world:
-        stream = world.adapter.stream(["AAPL"])
-        for _ in range(50):
-            await next_of(stream, Quote)
-            world.advance(300)
-            await asyncio.sleep(60)
-        assert world.count(LinkEventKind.FARM_DOWN) == 0
-        await stream.aclose()
-
-
-@virtual
-async def test_p06_q15_a_line_that_ended_all_the_same_is_asked_for_again_within_half_a_minute():
-    async with PortalOnly(gateway=busy_gateway()) as world:
-        world.clock.rate = 1.0
-        stream = world.adapter.stream(["AAPL"])
-        await next_of(stream, Quote)
-        gap = asyncio.create_task(next_of(stream, Gap))
-        for _ in range(60):
-            world.advance(1)
-            await asyncio.sleep(1)
-        assert not gap.done(), "a feed that speaks is not disturbed"
-        world.arm("expire-quotes")
-        begun = now()
-        while not gap.done():
-            world.advance(1)
-            await asyncio.sleep(1)
-        assert now() - begun <= 31
-        assert (await next_of(stream, Resumed)).restored == 1
-        world.advance(2)
-        assert isinstance(await next_of(stream, Quote), Quote)
-        await stream.aclose()
-
-
-@virtual
-async def test_p09_a_snapshot_is_asked_for_until_its_prices_are_there():
-    async with PortalOnly() as world:
-        for _ in range(2):
-            quote = await world.client.snapshot(AAPL, 11)
-            assert (quote.bid, quote.ask, quote.last) == (264.99, 265.01, 265.0)
-            world.arm("cold")
-        assert PLACING not in {name for _, name in world.wire.calls}
-        assert D(quote.bid or 0) > 0
