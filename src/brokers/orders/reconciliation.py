@@ -182,10 +182,14 @@ class Reconciler:
         if reading.started - record.absent_since < desk.settings.quiet_time:
             self.soon(desk.settings.quiet_time - (reading.started - record.absent_since))
             return
+        if not self._left_no_trace(record, reading):
+            # the position says that something has traded: it may be this order
+            self.soon(desk.settings.quiet_time)
+            return
         never_shown = record.order.perm_id is None and not record.acknowledged and record.order.filled == 0
         if record.order.state is OrderState.UNKNOWN and never_shown:
             desk.life.apply(record, OrderSignal.ABSENT, "two complete readings of the broker do not show it")
-        elif self._left_no_trace(record, reading):
+        else:
             reason = "gone from the broker's books, and the position shows no further fill"
             for perm_id in record.lives:
                 record.lives[perm_id] = False

@@ -124,6 +124,22 @@ async def test_q4_two_clean_readings_on_a_later_link_quiet_time_apart_prove_abse
     assert (await bench.buy(10)).state is S.WORKING
 
 
+async def test_q4_absence_is_not_proven_while_the_position_shows_a_trade_that_nothing_explains(bench):
+    """Found by the simulation: filled at a door that the readings do not show, it was declared NOT_SENT."""
+    await place_unanswered(bench, "lost")
+    bench.broker.foreign_position["AAPL"] = Decimal(10)
+    await bench.lose_link()
+    await bench.restore_link()
+    for _ in range(3):
+        await bench.advance(31)
+        await bench.manager.reconcile()
+    assert bench.manager.order("k1").state is S.UNKNOWN
+    del bench.broker.foreign_position["AAPL"]
+    await bench.advance(31)
+    await bench.manager.reconcile()
+    assert bench.manager.order("k1").state is S.NOT_SENT
+
+
 async def test_q4_a_failed_reading_does_not_count_as_clean(bench):
     await place_unanswered(bench, "lost")
     await bench.lose_link()
