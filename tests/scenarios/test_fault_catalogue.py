@@ -575,7 +575,7 @@ def page() -> str:
     lines = [
         "# Faults and their stories",
         "",
-        "Written by `python -m tests.scenarios.test_fault_catalogue`. The numbers are those of the fault catalogue that the",
+        "Written by `python -m tests.scenarios.test_fault_catalogue`. The numbers are those of the catalogue that the",
         "project was given; C: connection and transport, O: orders, P: Client Portal.",
         "",
     ]
