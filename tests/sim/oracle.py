@@ -48,6 +48,8 @@ class Known:
     intent: NewOrder
     account: str
     client_id: int
+    #: The door that its intent names.
+    door: str
     changes: int = 0
     #: Messages with it that were written to a socket, by door.
     writes: dict[str, int] = field(default_factory=dict)
@@ -151,7 +153,7 @@ class Oracle:
             key = row.intent.key
             if key in self.keys:
                 self.fail("Q1", f"a second intent of {key} was recorded")
-            self.keys[key] = Known(row.intent, row.account, client_id)
+            self.keys[key] = Known(row.intent, row.account, client_id, lease.door)
         entry = rows[0].intent
         if rows[0].leg == 0 and not entry.reduce_only:
             self._check_unknown_blocks(process, entry)

@@ -85,6 +85,8 @@ class Workload:
             world.oracle.fail("liveness", f"{process.name}: {name} did not end within {patience:g} s")
             return
         except Exception as error:
+            if not process.alive:
+                return
             world.oracle.fail("unexpected", f"{process.name}: {name} raised {type(error).__name__}: {error}")
             return
         world.trace(process.name, name, said)

@@ -23,10 +23,11 @@ from moondev_ibkr.brokers.simulation.gateway import Gateway
 from moondev_ibkr.brokers.simulation.gateway_settings import ClockMode, GatewaySettings
 from moondev_ibkr.brokers.simulation.models import AccountSettings, ExchangeSettings, LatencyModel
 from moondev_ibkr.brokers.simulation.portal.settings import PortalSettings as PortalDoor
+from moondev_ibkr.brokers.simulation.portal.settings import Visibility
 from moondev_ibkr.brokers.simulation.tws.settings import TwsSettings as DoorSettings
 
 from .faults import Faults
-from .loop import VirtualLoop
+from .loop import OWNER, VirtualLoop
 from .market import START, WalkingPrices
 from .network import Network
 from .oracle import Oracle
@@ -58,8 +59,8 @@ class BoundaryWatch(logging.Handler):
         self._world = world
 
     def emit(self, record: logging.LogRecord) -> None:
-        error = record.exc_info[1] if record.exc_info else None
-        if error is not None:
+        error, owner = record.exc_info[1] if record.exc_info else None, OWNER.get()
+        if error is not None and (owner is None or owner.alive):
             self._world.failed(record.getMessage(), error)
 
 
@@ -117,6 +118,14 @@ class World:
         self._manual = Random(f"{seed} manual")
         self._keys = Random(f"{seed} keys")
         loop.failed = self.failed
+
+    def is_hidden(self, key: str) -> bool:
+        """Whether nobody could know how this order stands: sent through a door that is closed, and that the open one
+        does not show. One user has one session, so that is not rare; it ends with the next change of doors."""
+        pen, plan = self.oracle.pen, self.plan
+        blind = plan.doors is Doors.ONE_USER and plan.visibility is Visibility.NONE
+        known = self.oracle.keys.get(key)
+        return blind and pen is not None and known is not None and known.door != pen.door
 
     def at_portal(self, name: str) -> None:
         """A fault of the portal door itself; nothing when it does not apply now."""
