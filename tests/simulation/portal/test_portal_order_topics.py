@@ -183,9 +183,10 @@ def test_balances_come_whole_and_then_what_changed(rig: Rig) -> None:
     assert figures["NetLiquidation"] == 100_000.0
     assert figures["AccountCode"] == ACCOUNT
     placed(rig, ticket("MKT"))
-    changed = {row["key"]: row["monetaryValue"] for row in stream.of("ssd")[-1]["result"]}
+    changed = {row["key"]: row.get("monetaryValue", row.get("value")) for row in stream.of("ssd")[-1]["result"]}
     assert changed["TotalCashValue"] == float(rig.exchange.summary(ACCOUNT).total_cash or 0)
-    assert "AccountCode" not in changed
+    assert changed["AccountCode"] == ACCOUNT
+    assert "AccountType" not in changed
     assert stream.say(f"usd+{ACCOUNT}+{{}}") == [{"result": "unsubscribed from summary"}]
     begin = len(stream.frames)
     placed(rig, ticket("MKT"))

@@ -1,4 +1,7 @@
-"""ssd: an account's balances, first all that were asked for, then those that changed."""
+"""ssd: an account's balances, first all that were asked for, then those that changed.
+
+A change names its account too, unless the client's `keys` leave it out: ibind (0.2.2) drops a frame without it.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,7 @@ NAME = "ssd"
 SECONDS = 10.0
 #: Always in a row, whatever `fields` names.
 ALWAYS = frozenset({"key", "timestamp"})
+ACCOUNT_KEY = "AccountCode"
 
 
 def account_of(stream: Stream, words: Sequence[str]) -> str:
@@ -44,14 +48,14 @@ def subscribe(stream: Stream, words: Sequence[str], arguments: dict[str, Any]) -
     told: dict[str, Any] = {}
 
     def tell() -> None:
-        rows = []
-        for row in stream_summary_rows(door.exchange.summary(account)):
-            figure = row.get("monetaryValue", row.get("value"))
-            if (not keys or row["key"].lower() in keys) and told.get(row["key"]) != figure:
-                told[row["key"]] = figure
-                rows.append(chosen(row, fields))
-        if rows:
-            stream.send({"topic": topic, "result": rows})
+        rows = stream_summary_rows(door.exchange.summary(account))
+        rows = [row for row in rows if not keys or row["key"].lower() in keys]
+        figures = {row["key"]: row.get("monetaryValue", row.get("value")) for row in rows}
+        changed = {key for key, figure in figures.items() if told.get(key) != figure}
+        if changed:
+            told.update(figures)
+            shown = [chosen(row, fields) for row in rows if row["key"] in changed | {ACCOUNT_KEY}]
+            stream.send({"topic": topic, "result": shown})
 
     stream.keep(topic, Repeated(door, SECONDS, tell, on_booking=True).close)
 
