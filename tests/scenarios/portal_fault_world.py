@@ -33,6 +33,7 @@ from moondev_ibkr.brokers.interactive_brokers.ib_async_client import IbAsyncClie
 from moondev_ibkr.brokers.interactive_brokers.ib_door_pair import DoorPair
 from moondev_ibkr.brokers.interactive_brokers.ib_failover import Failover, FailoverPolicy, Users
 from moondev_ibkr.brokers.interactive_brokers.ib_portal_client import IbPortalClient
+from moondev_ibkr.brokers.interactive_brokers.ib_portal_client.limits import LIMITS
 from moondev_ibkr.brokers.interactive_brokers.ib_portal_client.wire import HttpCall, HttpReply
 from moondev_ibkr.brokers.interactive_brokers.ib_transport import LinkEvent
 from moondev_ibkr.brokers.journal import Journal
@@ -213,7 +214,7 @@ class Counting(Faults):
 class DoorsWorld:
     """`users` also decides the gateway's user names: one for both doors, or two. `door` are settings of the portal's
     door, `policy` of the failover. Prices stand still at 265 and 408, with so many `prints` a session; market time runs
-    with the loop."""
+    with the loop. `paced`: both sides keep to IB's limits of the portal."""
 
     def __init__(
         self,
@@ -222,6 +223,7 @@ class DoorsWorld:
         journal: Journal | None = None,
         policy: Mapping[str, Any] | None = None,
         prints: int = 390,
+        paced: bool = False,
         **door: Any,
     ) -> None:
         loop = asyncio.get_running_loop()
@@ -232,7 +234,7 @@ class DoorsWorld:
         self.gateway = Gateway(
             GatewaySettings(
                 tws=TwsDoor(port=TWS_PORT, message_rate=0),
-                portal=PortalDoor(**{"port": None, "requests_per_second": 0, **names, **limits, **door}),
+                portal=PortalDoor(**{"port": None, "requests_per_second": 10 * paced, **names, **limits, **door}),
                 clock=ClockMode.REPLAY,
             ),
             prices=FlatPrices({"AAPL": 265.0, "MSFT": 408.0}, calendar_for(), START, prints=prints),
@@ -244,6 +246,7 @@ class DoorsWorld:
         self._owner = Owner()
         self._owns_journal = journal is None
         self.journal = journal or Journal(":memory:", now=self.clock.now)
+        self._limits = LIMITS if paced else ()
         self._policy = FailoverPolicy(users, **(policy or {}))
         self.heard = Heard()
         self._make_adapter()
@@ -253,7 +256,7 @@ class DoorsWorld:
         tws = TwsSettings(port=TWS_PORT, client_id=7, jitter=0.0)
         self.tws = IbAsyncClient(tws, clock=self.clock, opener=self._open)
         portal = PortalSettings(client_id=7, jitter=0.0)
-        self.portal = IbPortalClient(portal, clock=self.clock, wire=self.wire, limits=())
+        self.portal = IbPortalClient(portal, clock=self.clock, wire=self.wire, limits=self._limits)
         self.pair = DoorPair(self.tws, self.portal, self.clock)
         self.failover = Failover(self.pair, self.journal, self._policy, self.clock)
         self.adapter = IBAdapter(

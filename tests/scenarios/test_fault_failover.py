@@ -6,6 +6,7 @@ Both doors are those of one gateway. At the end of every story no key has two or
 from __future__ import annotations
 
 import asyncio
+import itertools
 
 import pytest
 from moondev_ibkr.brokers.domain.instrument import Instrument
@@ -211,3 +212,25 @@ async def test_p17_selling_to_close_passes_through_the_new_door_while_another_or
         closing = await world.adapter.place(sell("k3", price=None, reduce_only=True))
         assert (await world.adapter.wait(closing.key, 10)).state is FILLED
         assert await world.adapter.positions() == []
+
+
+@pytest.mark.parametrize("arrived", [True, False])
+@virtual
+async def test_p17_p10_q4_within_ibs_limits_the_proof_takes_its_time_and_nobody_is_put_into_the_box(arrived):
+    async with DoorsWorld(paced=True) as world:
+        await world.adapter.place(buy("shown", price="240"))
+        await standing_by(world)
+        await world.until(lambda: world.shows("portal", "tws"), "the probe of the standby", 30)
+        await world.lose_tws(with_order="after" if arrived else "before")
+        assert (await world.adapter.place(buy("k1"))).state is UNKNOWN
+        await handed_over(world)
+        ends = LIVE if arrived else (OrderState.NOT_SENT,)
+        took = await world.until(lambda: world.state("k1") in ends, "the proof", 120)
+        assert took <= 15 if arrived else took >= 25
+        await world.until(lambda: world.adapter.health().can_trade, "the reading", 30)
+        assert (await world.adapter.place(buy("k2"))).state in LIVE
+        for path in ("/iserver/account/orders", "/iserver/account/trades"):
+            moments = [moment for moment, name in world.wire.calls if name == f"GET {path}"]
+            assert all(later - first >= 5 for first, later in itertools.pairwise(moments)), path
+        assert world.portal._lanes.answers[429] == 0
+        assert len(world.orders_of("k1")) == int(arrived)
