@@ -60,7 +60,7 @@ class Lifecycle:
         self.alarms = 0
         #: instrument key -> why new exposure is blocked, beside UNKNOWN orders.
         self.blocks: dict[str, str] = {}
-        #: instrument key -> monotonic moment of the last execution.
+        #: instrument key -> monotonic moment of the last execution, as far as positions may not show it yet.
         self.traded_at: dict[str, float] = {}
 
     # Events
@@ -193,7 +193,7 @@ class Lifecycle:
             fill = replace(fill, commission=None, commission_currency=None, realized_pnl=None)
         self.book.fills[base] = fill
         self.book.orphans.pop(base, None)
-        self.traded_at[instrument_key(fill.instrument)] = self.clock.monotonic()
+        self._note_trade(fill)
         self.writer.fill(fill, _owned(fill) - _owned(known))
         if record is not None:
             self._count(record, fill, known)
@@ -202,6 +202,13 @@ class Lifecycle:
         if record is not None:
             self._signal_fill(record, fill)
         self._join_commission(told, base)
+
+    def _note_trade(self, fill: Fill) -> None:
+        """A reading's executions count from when they traded: its positions show those of long ago."""
+        age = (self.clock.now() - fill.time).total_seconds() if self.recovering else 0.0
+        where = instrument_key(fill.instrument)
+        moment = self.clock.monotonic() - max(age, 0.0)
+        self.traded_at[where] = max(moment, self.traded_at.get(where, moment))
 
     def _as_ours(self, fill: Fill, record: Record | None) -> Fill:
         key = record.key if record is not None else None
