@@ -88,7 +88,8 @@ class Ownership:
         """Take the broker's positions as the truth: what is neither ours nor known is foreign from here on.
 
         Contracts with an execution after monotonic `since` are left for the next comparison: the two messages race.
-        While an order in the contract is UNKNOWN its difference is answered but not settled: it may be that fill.
+        While an order in the contract is UNKNOWN its difference is answered but not settled, as it may be that fill;
+        unless booked fills explain the whole position: then nothing of it is foreign.
         The first comparison of an account is silent; later changes emit a POSITION event each (fault O40).
         """
         first = not self._foreign
@@ -97,7 +98,7 @@ class Ownership:
         for row in self.differences(positions):
             if self._life.traded_at.get(instrument_key(row.instrument), -math.inf) >= since:
                 continue
-            in_doubt = self._life.book.unknown_in(row.instrument) is not None
+            in_doubt = row.broker != row.tracked and self._life.book.unknown_in(row.instrument) is not None
             (doubtful if in_doubt else moved).append(row)
         return doubtful + self._move(moved, positions, first)
 

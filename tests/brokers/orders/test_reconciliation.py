@@ -140,6 +140,19 @@ async def test_q4_absence_is_not_proven_while_the_position_shows_a_trade_that_no
     assert bench.manager.order("k1").state is S.NOT_SENT
 
 
+async def test_q4_a_foreign_position_that_is_gone_does_not_keep_an_order_in_doubt(bench):
+    """Found by the simulation: the doubt kept the difference from being settled, and the difference kept the doubt."""
+    bench.broker.foreign_position["AAPL"] = Decimal(5)
+    await bench.manager.reconcile()
+    await place_unanswered(bench, "lost")
+    del bench.broker.foreign_position["AAPL"]
+    await bench.lose_link()
+    await bench.restore_link()
+    await bench.advance(31)
+    await bench.manager.reconcile()
+    assert bench.manager.order("k1").state is S.NOT_SENT
+
+
 async def test_q4_a_failed_reading_does_not_count_as_clean(bench):
     await place_unanswered(bench, "lost")
     await bench.lose_link()
