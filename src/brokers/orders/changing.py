@@ -74,15 +74,15 @@ class Changes:
         changed = self._checked(record, change, what)
         self._refuse_blocked(record, changed)
         desk.gate.check(changed, replaces=record.order)
-        record.answered = asyncio.get_running_loop().create_future()
+        answered = record.answered = asyncio.get_running_loop().create_future()
         try:
             await self._sender.send_change(record, changed)
         except BrokerError as failure:
-            record.answered = None
+            self._forget_answer(record, answered)
             if isinstance(failure, NotConnected | JournalError | TradingHalted):
                 raise
             raise self._in_doubt(what, str(failure), record) from failure
-        return await self._answer(record, changed, what)
+        return await self._answer(record, answered, changed, what)
 
     def _checked(self, record: Record, change: OrderChange, what: str) -> NewOrder:
         """The intent as it would stand. Raises TradingHalted, ModifyRejected, InvalidOrder."""
@@ -113,15 +113,20 @@ class Changes:
                 f"change of order {record.key}", f"new exposure is blocked: {reason}", "reduce it or cancel it"
             )
 
-    async def _answer(self, record: Record, changed: NewOrder, what: str) -> Order:
-        assert record.answered is not None
+    @staticmethod
+    def _forget_answer(record: Record, answered: asyncio.Future[None]) -> None:
+        """Unless the next change waits already: an echo may confirm one before its write has returned."""
+        if record.answered is answered:
+            record.answered = None
+
+    async def _answer(self, record: Record, answered: asyncio.Future[None], changed: NewOrder, what: str) -> Order:
         try:
             async with asyncio.timeout(self._desk.settings.ack_deadline):
-                await record.answered
+                await answered
         except TimeoutError:
             raise self._in_doubt(what, "no answer in time", record) from None
         finally:
-            record.answered = None
+            self._forget_answer(record, answered)
         if record.order.intent != changed:
             raise ModifyRejected(what, f"the order was {record.order.state} first", "it is done", key=record.key)
         return record.order

@@ -344,3 +344,29 @@ async def test_q12_cancels_are_verified_at_a_door_that_answers_slowly_by_its_own
     bench.broker.reading_time = 5.0
     outcome = await bench.manager.cancel_and_verify()
     assert outcome.still_working == ()
+
+
+async def test_a_change_that_was_confirmed_before_its_write_returned_does_not_wait_for_the_next_one(bench):
+    """Found by the simulation: the portal's frame beat its answer, and the next change took the first one's place."""
+    order = await bench.buy(10, key="k1", limit="100")
+    writes = []
+
+    async def slowly(wire):
+        held = bench.broker.orders[wire.order_id]
+        held.wire = wire
+        bench.broker.tell(held)
+        waits = asyncio.get_running_loop().create_future()
+        writes.append(waits)
+        await waits
+
+    bench.broker.modify = slowly
+    first = asyncio.create_task(bench.manager.modify(order.key, OrderChange(limit_price=Decimal(101))))
+    await bench.settle()
+    second = asyncio.create_task(bench.manager.modify(order.key, OrderChange(limit_price=Decimal(102))))
+    await bench.settle()
+    writes[1].set_result(None)
+    assert (await second).intent.limit_price == 102
+    writes[0].set_result(None)
+    with pytest.raises(ModifyRejected):
+        await first
+    assert bench.manager.order("k1").intent.limit_price == 102
