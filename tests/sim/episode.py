@@ -25,6 +25,8 @@ from .world import World
 
 #: Virtual seconds after the healing within which nothing may be in doubt any more.
 SETTLE = 240.0
+#: Attempts to find a moment at which nothing is under way.
+REST_TRIES = 8
 #: And within which two doors may find their way alone, before a person helps.
 BY_ITSELF = 60.0
 
@@ -123,15 +125,36 @@ async def _settle(world: World) -> None:
         if oracle.violation is None:
             oracle.fail("liveness", f"{SETTLE:g} s after the healing: {_unsettled(world)}")
         return
-    # positions are compared when the last execution is a while ago
-    await asyncio.sleep(5.0)
+    await _read_at_rest(world)
+
+
+async def _read_at_rest(world: World) -> None:
+    """A last reading of everything by every process, with the market at rest."""
+    for _ in range(REST_TRIES):
+        # positions are compared when the last execution is a while ago
+        await asyncio.sleep(1.0)
+        world.freeze()
+        await asyncio.sleep(5.0)
+        if _is_settled(world) and not _has_pending(world):
+            break
+        world.thaw()
+        await world.until(lambda: _is_settled(world), 30)
     for process in world.processes.values():
         try:
             await process.adapter.reconcile()
         except BrokerError as failure:
-            oracle.fail("liveness", f"{process.name}: the last reconciliation failed: {failure}")
+            world.oracle.fail("liveness", f"{process.name}: the last reconciliation failed: {failure}")
     # what the last reading found out is written a moment later
-    await asyncio.sleep(5.0)
+    await asyncio.sleep(0.5)
+
+
+def _has_pending(world: World) -> bool:
+    """Whether a change is on its way, which the exchange at rest would never answer."""
+    return any(
+        record.pending is not None
+        for process in world.processes.values()
+        for record in process.adapter.manager._book.open.values()
+    )
 
 
 def _is_settled(world: World) -> bool:

@@ -19,10 +19,10 @@ TRIES = 6
 async def give_back(world: World) -> None:
     """`moondev-ibkr doors --to tws`, as often as it takes. Processes that cannot connect find the lease changed."""
     for _ in range(TRIES):
-        if world.oracle.pen is None or world.oracle.pen.door == "tws":
-            return
         if world.plan.doors is Doors.ONE_USER:
             world.at_portal("portal-tws-reclaim")
+        if world.oracle.pen is None or world.oracle.pen.door == "tws":
+            return
         process = world.processes[0]
         world.trace("operator", "gives the pen back to tws")
         if process.failover is None or not process.connected:

@@ -214,6 +214,17 @@ class World:
         for process in self.processes.values():
             process.line.heal()
 
+    def freeze(self) -> None:
+        """The market stands still, so that what is read is what is compared."""
+        clock, self.gateway._clock = self.gateway._clock, None
+        if clock is not None:
+            clock.cancel()
+
+    def thaw(self) -> None:
+        """It goes on, and catches up."""
+        gateway = self.gateway
+        gateway._clock = self.loop.create_task(gateway._run_clock(), context=self.network.context.copy())
+
     async def until(self, condition: Callable[[], object], seconds: float, every: float = 0.5) -> bool:
         """Whether it came true within so many virtual seconds."""
         deadline = self.loop.now + seconds
