@@ -15,6 +15,8 @@ from ..journal import OrderRow, instrument_key
 ZERO = Decimal(0)
 #: Legs of a bracket as it was asked for, beside the entry; higher numbers are stops put in place of a missing one.
 ASKED_LEGS = (1, 2)
+#: Doors through which a bracket's exits carry no reference of their own (client-portal.md 2.5).
+NAMELESS_CHILDREN = ("portal",)
 
 
 @dataclass(slots=True, eq=False)
@@ -184,6 +186,7 @@ class OrderBook:
             record
             for record in self.in_instrument(account, instrument)
             if record.order.leg
+            and record.door in NAMELESS_CHILDREN
             and record.order.intent.side is side
             and not any((name < 0) is is_portal for name in record.names)
         ]

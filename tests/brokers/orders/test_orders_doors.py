@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from decimal import Decimal
 
 import pytest
+from moondev_ibkr.brokers.domain.order import Bracket
 from moondev_ibkr.brokers.domain.order_states import OrderState
+from moondev_ibkr.brokers.domain.reports import BrokerOrder, BrokerStatus
 from moondev_ibkr.brokers.errors import DoorFenced, RiskRefusal
 
 PORTAL_NAME, OTHER_PORTAL_NAME = -602801486, -602801487
@@ -124,3 +127,38 @@ async def test_a_working_order_that_the_new_door_does_not_show_stays_what_it_was
     await bench.manager.reconcile()
     assert bench.manager.order(order.key).state is OrderState.WORKING
     assert bench.alarms() == []
+
+
+@pytest.mark.parametrize(("door", "is_ours"), [("tws", False), ("portal", True)])
+async def test_an_order_without_reference_is_an_exit_of_ours_only_where_exits_carry_none(
+    make_bench, fake, door, is_ours
+):
+    """The portal's children have no reference of their own; through TWS every order of ours has one."""
+    broker = fake()
+    broker.name, broker.shown_doors = door, {door}
+    bench = await make_bench(broker=broker).start()
+    bench.broker.on_place = "lost"
+    placing = asyncio.ensure_future(bench.manager.place(Bracket(bench.order(10), stop_price=Decimal(90))))
+    await bench.settle()
+    await bench.lose_link()
+    await placing
+    bench.broker.on_place = "answer"
+    stop = next(order for order in bench.manager.orders() if order.leg == 1)
+    told = BrokerOrder(
+        PORTAL_NAME if door == "portal" else 4242,
+        0,
+        0,
+        "DU000001",
+        stop.instrument,
+        stop.intent.side,
+        stop.intent.quantity,
+        stop.intent.type,
+        "STP",
+        stop_price=Decimal(90),
+        status=BrokerStatus.PRE_SUBMITTED,
+    )
+    bench.broker.is_healthy = True
+    bench.manager.on_broker_order(told)
+    assert (bench.manager.order(stop.key).state is OrderState.PRE_SUBMITTED) is is_ours
+    assert any(order.foreign for order in bench.manager.open_orders()) is not is_ours
+    await bench.stop()
