@@ -15,11 +15,13 @@ START_DEADLINE = 60.0
 
 
 class Served:
-    """`port` of the TWS door; `advance` answers when all that happened until then has been sent."""
+    """`port` of the TWS door, `url` and `ca_file` of the `portal`; `advance` answers when all that happened until then
+    has been sent."""
 
-    def __init__(self, process: subprocess.Popen[str], port: int) -> None:
+    def __init__(self, process: subprocess.Popen[str], ready: dict[str, Any]) -> None:
         self._process = process
-        self.port = port
+        self.port: int = ready["tws"]["port"]
+        self.portal: dict[str, str] = ready["portal"]
 
     def tell(self, **command: object) -> dict[str, Any]:
         assert self._process.stdin is not None
@@ -45,7 +47,7 @@ def gateway_process(folder: Path, *options: str) -> Iterator[Served]:
             [*command, *options], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True
         )
     try:
-        served = Served(process, _port(process, ready, log))
+        served = Served(process, _ready(process, ready, log))
         yield served
         status = served.tell(status=True)
         assert not status["failures"], log.read_text()
@@ -60,11 +62,11 @@ def gateway_process(folder: Path, *options: str) -> Iterator[Served]:
                 stream.close()
 
 
-def _port(process: subprocess.Popen[str], ready: Path, log: Path) -> int:
+def _ready(process: subprocess.Popen[str], ready: Path, log: Path) -> dict[str, Any]:
     end = time.monotonic() + START_DEADLINE
     while not ready.exists():
         assert process.poll() is None, log.read_text()
         assert time.monotonic() < end, log.read_text()
         time.sleep(0.02)
-    port: int = json.loads(ready.read_text())["tws"]["port"]
-    return port
+    content: dict[str, Any] = json.loads(ready.read_text())
+    return content

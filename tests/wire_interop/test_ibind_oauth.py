@@ -1,7 +1,4 @@
-"""A login by OAuth with ibind, which this project did not write and does not depend on; skipped where it is absent.
-
-MOONDEV_INTEROP_IBIND   a Python that has `ibind` with its OAuth (pip install ibind==0.2.2 pycryptodome)
-"""
+"""A login by OAuth with stock, unmodified ibind: a client that this project did not write."""
 
 from __future__ import annotations
 
@@ -9,6 +6,8 @@ import asyncio
 import json
 import os
 import socket
+import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -31,9 +30,8 @@ def free_port() -> int:
 
 
 async def test_ibind_logs_in_by_oauth_sees_trades_and_leaves(tmp_path: Path) -> None:
-    python = os.environ.get("MOONDEV_INTEROP_IBIND")
-    if python is None:
-        pytest.skip("MOONDEV_INTEROP_IBIND names no Python with `pip install ibind==0.2.2 pycryptodome`")
+    if find_spec("Crypto") is None:
+        pytest.skip("ibind signs with pycryptodome: pip install 'ibind[oauth]'")
     write_consumer(tmp_path / "keys", "paperportal")
     authority = tmp_path / "ca.pem"
     portal = PortalSettings(
@@ -41,7 +39,7 @@ async def test_ibind_logs_in_by_oauth_sees_trades_and_leaves(tmp_path: Path) -> 
     )
     async with Gateway(GatewaySettings(tws=TwsSettings(port=0), portal=portal)) as gateway:
         process = await asyncio.create_subprocess_exec(
-            python,
+            sys.executable,
             str(SESSION),
             str(tmp_path / "keys"),
             str(portal.port),

@@ -14,7 +14,6 @@ from collections.abc import Callable
 from typing import Any
 
 from ibind import (
-    CompositeSink,
     ExternalBrokerError,
     IbkrClient,
     IbkrWsClient,
@@ -91,30 +90,34 @@ class Seen:
         self.pnl: dict[str, Any] = {}
         self.ledger: dict[str, Any] = {}
         self.summary: dict[str, Any] = {}
+        self._wanted = (
+            subscriptions.MarketDataSubscription(conid=AAPL, fields=snapshot_keys_to_ids(FIELDS)),
+            subscriptions.OrdersSubscription(),
+            subscriptions.TradesSubscription(),
+            subscriptions.PnlSubscription(),
+            subscriptions.AccountLedgerSubscription(account_id=account),
+            subscriptions.AccountSummarySubscription(account_id=account),
+        )
         self.socket = IbkrWsClient(
             account_id=account,
             url=url.replace("https", "wss") + "/ws",
             ibkr_client=client,
             cacert=ca_file,
-            sink=CompositeSink(self._queue),
+            sink=self._queue,
         )
 
-    def open(self, account: str) -> bool:
-        """Whether every subscription that the portal answers was answered."""
+    def open(self) -> bool:
+        """Whether ibind takes every subscription for active."""
         self.socket.start()
         until(self.socket.is_authenticated, "authentication of the WebSocket")
-        handles = [
-            self.socket.subscribe(wanted)
-            for wanted in (
-                subscriptions.MarketDataSubscription(conid=AAPL, fields=snapshot_keys_to_ids(FIELDS)),
-                subscriptions.OrdersSubscription(),
-                subscriptions.TradesSubscription(),
-                subscriptions.PnlSubscription(),
-                subscriptions.AccountLedgerSubscription(account_id=account),
-                subscriptions.AccountSummarySubscription(account_id=account),
-            )
-        ]
-        return self.socket.wait_all(handles, timeout_each=DEADLINE) == []
+        return self._all_done(self.socket.subscribe)
+
+    def leave(self) -> bool:
+        """Whether ibind takes every subscription for ended."""
+        return self._all_done(self.socket.unsubscribe)
+
+    def _all_done(self, verb: Callable[[Any], Any]) -> bool:
+        return self.socket.wait_all([verb(wanted) for wanted in self._wanted], timeout_each=DEADLINE) == []
 
     def take(self) -> Seen:
         """What has come since, merged by orderId as updates of `sor` ask for it."""
@@ -141,6 +144,10 @@ class Seen:
         while not self._queue.empty(kind):
             found.append(self._queue.get(kind))
         return found
+
+    def statuses(self) -> dict[str, str]:
+        """By order_ref, as the stream told them last."""
+        return {row["order_ref"]: row["status"] for row in self.take().orders.values()}
 
     def reached(self, ref: str, status: str) -> bool:
         return self.take().states.get(ref, [""])[-1] == status
@@ -178,7 +185,7 @@ class Trader:
         """Bid and ask, once the portal has warmed up."""
 
         def ask() -> tuple[float, float] | None:
-            row = self.client.live_marketdata_snapshot([AAPL], snapshot_keys_to_ids(FIELDS)).data[0]
+            (row,) = self.client.live_marketdata_snapshot([AAPL], snapshot_keys_to_ids(FIELDS)).data
             self.facts.setdefault("pre_flight", sorted(row))
             return (float(row["84"]), float(row["86"])) if {"84", "86"} <= set(row) else None
 
@@ -194,7 +201,7 @@ def look(trader: Trader) -> tuple[float, float]:
     facts["order_types"] = sorted(rules["orderTypes"])
     bid, ask = trader.quote()
     facts["quote"] = [bid, ask]
-    by_symbol = client.live_marketdata_snapshot_by_symbol("AAPL", FIELDS[:0] + snapshot_keys_to_ids(FIELDS))
+    by_symbol = client.live_marketdata_snapshot_by_symbol("AAPL", snapshot_keys_to_ids(FIELDS))
     facts["by_symbol"] = [by_symbol["AAPL"]["symbol"], float(by_symbol["AAPL"]["bid_price"])]
     bars = client.marketdata_history_by_conids([AAPL], period="10d", bar="1d", outside_rth=False)[AAPL]
     facts["bars"] = [len(bars), all(bar["high"] >= bar["low"] > 0 and bar["volume"] > 0 for bar in bars)]
@@ -205,8 +212,8 @@ def trade(trader: Trader) -> None:
     """A large limit order with its questions, changed and cancelled; a market order; what became of both."""
     facts, seen, lists = trader.facts, trader.seen, trader.lists
     bid, _ = look(trader)
-    facts["cold"] = [lists.orders(), lists.trades()]
-    facts["subscribed"] = seen.open(trader.account)
+    facts["cold"] = [lists.orders(), lists.trades(), lists.pnl()]
+    facts["subscribed"] = seen.open()
     tell("advance 120")
     until(lambda: len(seen.take().quotes) > 2, "quotes of the stream")
     facts["streamed"] = sorted(set().union(*seen.quotes))
@@ -217,16 +224,17 @@ def trade(trader: Trader) -> None:
     facts["unanswered"] = trader.refused(trader.order("doubtful", 600, far), {QuestionType.ORDER_SIZE_LIMIT: False})
     placed = trader.place(trader.order("resting", 600, far))
     number = placed["order_id"]
-    facts["placed"] = [placed["order_status"], until(lambda: seen.reached("resting", "Submitted"), "the order") and 1]
+    facts["placed"] = placed["order_status"]
+    until(lambda: seen.reached("resting", "Submitted"), "the order")
     facts["duplicate"] = trader.refused(trader.order("resting", 600, far))
     changed = trader.client.modify_order(number, trader.order("resting", 700, round(far + 1, 2)), ANSWERS).data
-    facts["changed"] = [changed["order_id"] == number, [far, round(far + 1, 2)]]
+    facts["changed"] = [changed["order_id"] == number, far + 1]
 
     trader.place(trader.order("entry", 100))
     until(lambda: seen.reached("entry", "Filled"), "the fill")
     live = lists.orders()
-    facts["live"] = {ref: [row["status"], row["totalSize"], row["filledQuantity"]] for ref, row in live.items()}
-    facts["live_prices"] = {ref: row.get("price") for ref, row in live.items()}
+    shown = ("status", "totalSize", "filledQuantity", "price", "side")
+    facts["live"] = {ref: [row[key] for key in shown] for ref, row in live.items()}
     facts["same_number"] = str(live["resting"]["orderId"]) == number
 
     facts["cancel"] = trader.client.cancel_order(number).data["msg"]
@@ -235,7 +243,6 @@ def trade(trader: Trader) -> None:
     facts["refused_cancel"] = bool(trader.client.cancel_order("1").data.get("error"))
     facts["states"] = seen.take().states
     accounts(trader)
-    facts["ended"] = {ref: row["status"] for ref, row in lists.orders().items()}
 
 
 def accounts(trader: Trader) -> None:
@@ -249,10 +256,10 @@ def accounts(trader: Trader) -> None:
     facts["summary"] = client.portfolio_summary(trader.account).data["netliquidation"]["amount"]
     tell("advance 20")
     core = f"{trader.account}.Core"
-    facts["pnl"] = until(lambda: lists.pnl().get(core), "P&L")
-    facts["streamed_pnl"] = until(lambda: seen.take().pnl.get(core), "P&L of the stream")
-    facts["streamed_cash"] = until(lambda: seen.take().ledger.get("LedgerListUSD"), "ledger")["cashbalance"]
-    facts["streamed_summary"] = sorted(seen.take().summary)
+    facts["pnl"] = lists.pnl()[core]
+    until(lambda: seen.take().pnl.get(core) == facts["pnl"], "P&L of the stream")
+    until(lambda: seen.take().ledger.get("LedgerListUSD", {}).get("cashbalance") == facts["cash"], "ledger")
+    until(lambda: seen.take().summary.get("TotalCashValue", {}).get("monetaryValue") == facts["cash"], "summary")
     facts["tic"] = bool(seen.socket.tic())
 
 
@@ -260,8 +267,8 @@ def reconcile(trader: Trader) -> None:
     """An order of this client's that another sees, and one of the other's that this one finds and cancels."""
     facts, seen, lists = trader.facts, trader.seen, trader.lists
     bid, _ = trader.quote()
-    lists.orders(), lists.trades()
-    facts["subscribed"] = seen.open(trader.account)
+    facts["cold"] = [lists.orders(), lists.trades()]
+    facts["subscribed"] = seen.open()
     far = round(bid * 0.9, 2)
     facts["number"] = trader.place(trader.order("of-ibind", 10, far))["order_id"]
     trader.place(trader.order("fill-of-ibind", 10))
@@ -275,7 +282,7 @@ def reconcile(trader: Trader) -> None:
     facts["cancel"] = trader.client.cancel_order(str(live["of-ib-async"]["orderId"])).data["msg"]
     until(lambda: seen.reached("of-ib-async", "Cancelled"), "the end of the other's order")
     tell("cancelled")
-    facts["ended"] = {ref: row["status"] for ref, row in lists.orders().items()}
+    facts["ended"] = seen.statuses()
     facts["positions"] = {row["conid"]: row["position"] for row in trader.client.positions(trader.account).data}
 
 
@@ -289,8 +296,9 @@ def main(url: str, ca_file: str, name: str) -> None:
     logging.getLogger("ibind").addHandler(handler)
     trader = Trader(url, ca_file)
     SESSIONS[name](trader)
+    trader.facts["unsubscribed"] = trader.seen.leave()
+    trader.facts["problems"] = list(problems)
     trader.facts["left"] = trader.seen.socket.shutdown()
-    trader.facts["problems"] = problems
     trader.client.close()
     sys.stdout.write("FACTS " + json.dumps(trader.facts) + "\n")
 
