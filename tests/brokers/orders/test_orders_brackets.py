@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
@@ -373,3 +375,62 @@ async def test_q17_a_position_that_is_being_closed_is_not_closed_twice(bench):
     await bench.advance(10)
     assert bench.position() == 0
     assert bench.broker.placed[-1].intent.key == "b1-4"
+
+
+async def crash_with_nameless_exits(bench):
+    """The whole bracket was taken; at the portal its exits carry no reference, and no process knows their numbers."""
+    bench.broker.name, bench.broker.shown_doors = "portal", {"portal"}
+    await bench.start()
+
+    def crash(wire):
+        if len(bench.broker.placed) == 3:
+            raise Crash
+
+    bench.broker.on_place, bench.broker.after_place = "silent", crash
+    with pytest.raises(Crash):
+        await bench.manager.place(bracket(bench))
+    for held in bench.broker.orders.values():
+        held.perm_id, held.client_id = -held.perm_id, -1
+        if held.key != "b1":
+            held.key = None
+        held.wire = replace(held.wire, order_id=0, parent_id=0)
+
+
+async def test_exits_without_reference_are_found_again_by_side_type_and_price(make_bench):
+    bench = make_bench()
+    await crash_with_nameless_exits(bench)
+    await bench.restart()
+    await bench.advance(5)
+    await bench.advance(40)
+    assert [order.state for order in bench.manager.orders()] == [S.WORKING] * 3
+    assert not any(order.foreign for order in bench.manager.orders())
+    assert len(bench.broker.placed) == 3, "a second stop was put beside the first"
+
+    bench.broker.fill("b1", 40)
+    await bench.advance(0.5)
+    numbers = {bench.manager.order(key).perm_id for key in ("b1-1", "b1-2")}
+    assert {wire.perm_id for wire in bench.broker.modified} == numbers
+    assert all(number < 0 for number in numbers)
+    await bench.stop()
+
+
+async def test_an_order_that_ended_before_the_bracket_was_meant_is_not_its_exit(make_bench):
+    bench = make_bench()
+    await crash_with_nameless_exits(bench)
+    # none of it was taken after all; yesterday's bracket had the same prices
+    stale = [held.told(key=None, completed_time=bench.clock.now() - timedelta(days=1)) for held in exits_of(bench)]
+    bench.broker.orders.clear()
+
+    async def completed_orders():
+        return [replace(told, status=BrokerStatus.CANCELLED, completed_status="Cancelled") for told in stale]
+
+    bench.broker.completed_orders = completed_orders
+    await bench.restart()
+    await bench.advance(31)
+    await bench.manager.reconcile()
+    assert {order.state for order in bench.manager.orders()} == {S.NOT_SENT}
+    await bench.stop()
+
+
+def exits_of(bench):
+    return [held for held in bench.broker.orders.values() if held.key is None]

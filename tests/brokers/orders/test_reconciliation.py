@@ -153,6 +153,21 @@ async def test_q4_a_foreign_position_that_is_gone_does_not_keep_an_order_in_doub
     assert bench.manager.order("k1").state is S.NOT_SENT
 
 
+async def test_q4_a_strangers_trade_of_before_the_start_is_no_trace_of_an_order(make_bench):
+    """Found by killing processes: its position counted only after a second comparison, and a crash came before."""
+    bench = make_bench()
+    bench.broker.foreign("AAPL", 10).key = "stranger"
+    bench.broker.execute("stranger", 10, order_key=None, order_id=0, client_id=0)
+    bench.clock.advance(60)
+    await bench.start()
+    await place_unanswered(bench, "lost")
+    await bench.restart()
+    await bench.advance(31)
+    await bench.manager.reconcile()
+    assert bench.manager.order("k1").state is S.NOT_SENT
+    await bench.stop()
+
+
 async def test_q4_a_failed_reading_does_not_count_as_clean(bench):
     await place_unanswered(bench, "lost")
     await bench.lose_link()
