@@ -83,6 +83,7 @@ class OrderManager:
         """
         desk, journal = self._desk, self._desk.journal
         desk.account = account or desk.account
+        self._life.writer.open()
         desk.lease = journal.claim_door(desk.port.name)
         desk.halted = journal.halted
         self._life.blocks.update(journal.blocks())

@@ -37,6 +37,7 @@ class JournalWriter:
         self._dirty: dict[str, Record] = {}
         self._scheduled: asyncio.TimerHandle | None = None
         self._checkpoint: asyncio.Future[None] | None = None
+        self._closed = False
         self.failures = 0
         #: (account, instrument key) -> signed quantity of owned fills that are collected and not written yet.
         self.unwritten: dict[tuple[str, str], Decimal] = {}
@@ -64,6 +65,8 @@ class JournalWriter:
         self._schedule(0.0)
 
     def _schedule(self, delay: float = _DELAY) -> None:
+        if self._closed:
+            return
         loop = asyncio.get_running_loop()
         if self._scheduled is not None:
             if self._scheduled.when() <= loop.time() + delay:
@@ -108,8 +111,15 @@ class JournalWriter:
         self._checkpoint = loop.run_in_executor(None, self._journal.database.checkpoint)
         self._checkpoint.add_done_callback(_log_checkpoint)
 
+    def open(self) -> None:
+        """Write by itself again, what was collected after `close` first."""
+        self._closed = False
+        if self._pending or self._dirty:
+            self._schedule()
+
     async def close(self) -> None:
-        """Write the rest and wait for a checkpoint under way. Raises JournalError."""
+        """Write the rest and wait for a checkpoint under way; later news waits for `open`. Raises JournalError."""
+        self._closed = True
         if self._scheduled is not None:
             self._scheduled.cancel()
             self._scheduled = None

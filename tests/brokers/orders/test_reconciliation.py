@@ -765,3 +765,18 @@ async def test_q4_a_reading_that_falls_due_on_an_unhealthy_link_is_made_up_for(m
         while bench.manager._reconciler.completed_runs == runs:
             await asyncio.sleep(0.001)
     await bench.stop()
+
+
+async def test_what_is_told_after_the_end_is_not_written_to_a_closed_journal(disk_bench):
+    """A door that ends after its manager may still tell of it; that waits for the next start."""
+    bench = disk_bench
+    await bench.buy(10, key="k1")
+    await bench.manager.stop()
+    bench.manager.alarm("told too late")
+    await bench.settle()
+    await asyncio.sleep(0.05)
+    assert bench.manager._desk.life.writer.failures == 0
+    await bench.manager.start()
+    await bench.settle()
+    texts = [body for (body,) in bench.journal.database.query("SELECT body FROM events WHERE kind = 'ALARM'")]
+    assert any("told too late" in text for text in texts)
