@@ -25,8 +25,8 @@ SESSION = Path(__file__).parent / "foreign" / "ibind_session.py"
 DEADLINE = 60.0
 ACCOUNT = "DU0000001"
 AAPL_ID = 265598
-#: ibind's reading thread notices an end of its own only between two pings.
-PING_SECONDS = "1"
+#: ibind's reading thread notices the end of its own WebSocket only at its next ping; the rest is its patience.
+PATIENCE = {"IBIND_WS_PING_INTERVAL": "3", "IBIND_WS_TIMEOUT": "15"}
 
 Errand = Callable[[str], Awaitable[None]]
 
@@ -48,7 +48,7 @@ async def session(name: str, gateway: Served, errand: Errand) -> Told:
         gateway.portal["url"],
         gateway.portal["ca_file"],
         name,
-        env=os.environ | {"IBIND_WS_PING_INTERVAL": PING_SECONDS},
+        env=os.environ | PATIENCE,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
