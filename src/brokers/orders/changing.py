@@ -161,16 +161,21 @@ class Changes:
                 if record.cancel_refusal and not record.order.state.is_terminal:
                     await self._look_at(record)
         except TimeoutError:
-            return record.order
+            # no answer in time, or a look that takes longer than a door's limits let it
+            pass
+        self._raise_refusal(record)
         return record.order
 
     async def _look_at(self, record: Record) -> None:
-        """A refused cancel usually means that the order is done: ask, then say what is so (fault O05)."""
+        """A refused cancel usually means that the order is done: ask before saying so (fault O05)."""
         try:
             await self._reconciler.run()
         except BrokerError as failure:
             self._desk.life.warn(f"order {record.key} could not be looked at: {failure}", record)
-        if record.order.state.is_terminal:
+
+    def _raise_refusal(self, record: Record) -> None:
+        """Raises CancelRejected for an order that lives on after the broker refused its cancel."""
+        if not record.cancel_refusal or record.order.state.is_terminal:
             return
         raise CancelRejected(
             f"cancel of order {record.key}",
