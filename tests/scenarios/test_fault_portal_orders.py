@@ -111,9 +111,10 @@ async def test_o22_o25_an_exit_is_changed_after_its_parent_has_ended_and_works_i
 # Cancels
 
 
+@pytest.mark.parametrize("paced", [False, True])
 @virtual
-async def test_o05_a_refused_cancel_leaves_the_order_live_and_says_so():
-    async with PortalOnly() as world:
+async def test_o05_a_refused_cancel_leaves_the_order_live_and_says_so(paced):
+    async with PortalOnly(paced=paced) as world:
         await world.adapter.place(limit("k1"))
         world.arm("fail", "400", "DELETE /order", '{"error"', '"Order cannot be cancelled now"}')
         with pytest.raises(CancelRejected):
