@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 from ...domain.clock import MarketClock
 from ...errors import (
@@ -17,19 +17,19 @@ from ...errors import (
     DeadlineExceeded,
     LinkError,
     LinkLost,
-    NotConnected,
     RequestFailed,
 )
 from ..config.ib_config import TwsSettings
 from ..ib_error_codes import ConnectionEffect, Farm, farm_name, new_port
-from ..ib_transport import LinkEvent, LinkEventKind, LinkState, StartupSection
+from ..ib_link_session import LinkSession, Sections
+from ..ib_transport import LinkEventKind, LinkState
 from .api import TwsApi
 from .listener import ErrorMessage
 
 logger = logging.getLogger(__name__)
 
-_Answer = TypeVar("_Answer")
-
+#: The start-up query that is answered before the others are asked.
+TIME = "current time"
 #: currentTime is told in whole seconds, so a clock within this of it is right.
 CLOCK_SLACK = timedelta(seconds=1.2)
 
@@ -64,14 +64,11 @@ class SessionOwner(Protocol):
     def on_trust_restored(self, reason: str) -> None: ...
 
 
-@dataclass(slots=True)
-class _Section:
-    known: bool = False
-    why: str = "not asked yet"
-
-
-class Session:
+class Session(LinkSession):
     """Keeps one TWS session alive. `random_number` gives the jitter, 0 to 1."""
+
+    label = "tws: "
+    connected_in = frozenset({LinkState.SYNCING, LinkState.READY, LinkState.BROKER_DOWN})
 
     def __init__(
         self,
@@ -81,78 +78,21 @@ class Session:
         owner: SessionOwner,
         random_number: Callable[[], float] = random.random,
     ) -> None:
+        super().__init__(clock, Sections(settings.section_deadline, settings.section_retry))
         self._api = api
         self.settings = settings
-        self._clock = clock
+        self._market_clock = clock
         self._owner = owner
         self._random = random_number
-        self.state = LinkState.DOWN
         self.farms_down: dict[str, str] = {}
         self._farm_since: dict[str, float] = {}
-        self._sections: dict[str, _Section] = {}
-        self._listeners: list[Callable[[LinkEvent], None]] = []
-        self._tasks: set[asyncio.Task[Any]] = set()
         self._reconnecting: asyncio.Task[None] | None = None
         self._connecting = False
-        self._watch: asyncio.TimerHandle | None = None
-        self._probe: asyncio.Task[Any] | None = None
-        self._wanted = False
         self._clock_asked = 0.0
-        self._offset: timedelta | None = None
         #: Whether IB's own link was told down while the present session was being established, and whether the
         #: subscriptions of the link before it are still to be restored for that reason.
         self._cut_off = self._owes_restoring = False
-        #: Sessions established, attempts made, probes that failed.
-        self.established = 0
-        self.attempts = 0
-        self.failed_probes = 0
         self.round_trips: list[float] = []
-
-    # What others see
-
-    @property
-    def sections(self) -> Sequence[StartupSection]:
-        return tuple(StartupSection(name, row.known, row.why) for name, row in self._sections.items())
-
-    @property
-    def is_synced(self) -> bool:
-        """Whether every start-up query was answered to its end marker (fault C09)."""
-        return bool(self._sections) and all(row.known for row in self._sections.values())
-
-    @property
-    def is_connected(self) -> bool:
-        return self.state in (LinkState.SYNCING, LinkState.READY, LinkState.BROKER_DOWN)
-
-    @property
-    def offset(self) -> timedelta | None:
-        return self._offset
-
-    def add_listener(self, listener: Callable[[LinkEvent], None]) -> None:
-        self._listeners.append(listener)
-
-    def tell(self, kind: LinkEventKind, text: str, **details: Any) -> None:
-        event = LinkEvent(kind, self._clock.now(), text, **details)
-        level = logging.WARNING if kind in (LinkEventKind.LOST, LinkEventKind.ALARM) else logging.INFO
-        logger.log(level, "%s: %s", kind, text)
-        for listener in tuple(self._listeners):
-            listener(event)
-
-    def require(self, what: str) -> None:
-        """Raise NotConnected unless requests can be sent."""
-        if not self.is_connected:
-            raise NotConnected(what, f"the session is {self.state}", "connect first, or wait until it is back")
-
-    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-        """A task of this session: ended with it, and its failure is logged."""
-        task = asyncio.get_running_loop().create_task(work, name=name)
-        self._tasks.add(task)
-        task.add_done_callback(self._task_done)
-        return task
-
-    def _task_done(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            logger.error("task %s failed", task.get_name(), exc_info=task.exception())
 
     # Connecting
 
@@ -194,53 +134,15 @@ class Session:
         self._schedule_watch()
 
     async def _sync(self) -> None:
-        """Every start-up query at once, each with its deadline; what stays unanswered is unknown, not empty."""
-        first = "current time"
-        queries = {first: self.ask_time, **self._owner.startup_queries()}
-        self._sections = {name: _Section() for name in queries}
         # market time stamps whatever the others tell
-        await self._section(first, queries[first])
-        await asyncio.gather(*(self._section(name, query) for name, query in queries.items() if name != first))
-        missing = [name for name, row in self._sections.items() if not row.known]
-        if missing:
-            self.tell(LinkEventKind.ALARM, f"not known yet, trading is blocked: {', '.join(missing)}")
-            self.spawn(self._retry_sections(queries), "retry-sections")
-
-    async def _section(self, name: str, query: Callable[[], Awaitable[Any]]) -> None:
-        row = self._sections[name]
-        try:
-            await self.within(f"start-up query: {name}", query(), self.settings.section_deadline)
-        except (DeadlineExceeded, RequestFailed, LinkError) as error:
-            row.known, row.why = False, str(error)
-        else:
-            row.known, row.why = True, ""
-
-    async def _retry_sections(self, queries: dict[str, Callable[[], Awaitable[Any]]]) -> None:
-        epoch = self.attempts
-        while self._wanted and epoch == self.attempts and not self.is_synced:
-            await asyncio.sleep(self.settings.section_retry)
-            unknown = [name for name, row in self._sections.items() if not row.known]
-            await asyncio.gather(*(self._section(name, queries[name]) for name in unknown))
-
-    async def within(self, what: str, answer: Awaitable[_Answer], seconds: float) -> _Answer:
-        """The answer, or DeadlineExceeded; the request's id is a tombstone then (fault H03)."""
-        try:
-            async with asyncio.timeout(seconds):
-                return await answer
-        except TimeoutError:
-            raise DeadlineExceeded(what, timedelta(seconds=seconds), "ask again") from None
+        await self._ask_sections({TIME: self.ask_time, **self._owner.startup_queries()}, first=TIME)
 
     async def disconnect(self) -> None:
         """End the session for good; nothing reconnects it."""
         self._wanted = False
-        if self._watch is not None:
-            self._watch.cancel()
-            self._watch = None
+        self._stop_watch()
         self._api.client.disconnect()
-        tasks = tuple(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._end_tasks()
         self._reconnecting = None
         self.state = LinkState.DOWN
 
@@ -249,13 +151,10 @@ class Session:
     def on_link_down(self, error: LinkError) -> None:
         """The link's end, from the listener. Starts the one reconnecting task."""
         was = self.state
-        if self._watch is not None:
-            self._watch.cancel()
-            self._watch = None
+        self._stop_watch()
         self.state = LinkState.WAITING if self._wanted else LinkState.DOWN
         self.farms_down.clear()
-        for row in self._sections.values():
-            row.known, row.why = False, "the link was lost"
+        self._sections.forget("the link was lost")
         self._owner.on_session_lost(error)
         if was in (LinkState.READY, LinkState.BROKER_DOWN) and self._wanted:
             self._owner.on_trust_lost(str(error))
@@ -377,8 +276,7 @@ class Session:
     # Watching
 
     def _schedule_watch(self) -> None:
-        if self._watch is not None:
-            self._watch.cancel()
+        self._stop_watch()
         self._watch = asyncio.get_running_loop().call_later(self.settings.watch_every, self._look)
 
     def _look(self) -> None:
@@ -416,9 +314,9 @@ class Session:
     def _set_clock(self, told: datetime) -> None:
         # told in whole seconds: the true time lies within the second that begins with it
         apart = told + timedelta(seconds=0.5) - self._clock.now()
-        if self._offset is None or abs(apart) > CLOCK_SLACK or self._clock.rate != 1.0:
-            self._clock.tell(told)
-        self._offset = self._clock.offset()
+        if self._offset is None or abs(apart) > CLOCK_SLACK or self._market_clock.rate != 1.0:
+            self._market_clock.tell(told)
+        self._offset = self._market_clock.offset()
 
     async def verify(self, deadline: float) -> None:
         """Prove that the link carries bytes, unless it did within the last second (C10); else it is dropped."""

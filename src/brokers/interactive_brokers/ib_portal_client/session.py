@@ -8,9 +8,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Callable
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any
 
 from ...domain.clock import MarketClock
 from ...errors import (
@@ -24,11 +24,11 @@ from ...errors import (
     RequestFailed,
 )
 from ..config.ib_config import PortalSettings
-from ..ib_transport import LinkEvent, LinkEventKind, LinkState, StartupSection
+from ..ib_link_session import LinkSession, Sections
+from ..ib_transport import LinkEventKind, LinkState
 from .answers import Trouble, expect_object, failure, judge, told
 from .handshake import ACCOUNTS, STATUS, Handshake, is_usable, shortcoming
 from .limits import Lanes, Priority
-from .sections import Sections
 from .session_owner import SessionOwner
 from .stream import Stream
 from .wire import Ambiguous, HttpCall, HttpReply, NotSent
@@ -36,14 +36,15 @@ from .words import to_moment
 
 logger = logging.getLogger(__name__)
 
-_Answer = TypeVar("_Answer")
-
 #: Portal times are told in milliseconds and are a round trip old.
 CLOCK_SLACK = timedelta(seconds=0.25)
 
 
-class Session:
+class Session(LinkSession):
     """Keeps one portal session alive. `random_number` gives the jitter, 0 to 1."""
+
+    label = "portal: "
+    connected_in = frozenset({LinkState.SYNCING, LinkState.READY})
 
     def __init__(
         self,
@@ -54,88 +55,23 @@ class Session:
         owner: SessionOwner,
         random_number: Callable[[], float] = random.random,
     ) -> None:
+        super().__init__(clock, Sections(settings.connect_deadline, settings.first_wait))
         self.lanes = lanes
         self.stream = stream
         self.settings = settings
-        self._clock = clock
+        self._market_clock = clock
         self._owner = owner
         self._random = random_number
-        self.state = LinkState.DOWN
         self.handshake = Handshake(settings, self.exchange)
-        self._sections = Sections(settings.connect_deadline, settings.first_wait)
-        self._listeners: list[Callable[[LinkEvent], None]] = []
-        self._tasks: set[asyncio.Task[Any]] = set()
         self._restoring: asyncio.Task[None] | None = None
         self._reopening: asyncio.Task[None] | None = None
-        self._watch: asyncio.TimerHandle | None = None
-        self._probe: asyncio.Task[Any] | None = None
-        self._wanted = False
-        self._offset: timedelta | None = None
-        #: Sessions established, attempts made, probes that failed.
-        self.established = 0
-        self.attempts = 0
-        self.failed_probes = 0
         stream.on_down = self._on_stream_down
         stream.handle("sts", self._on_sts)
         lanes.on_penalty = self._on_penalty
 
-    # What others see
-
-    @property
-    def sections(self) -> Sequence[StartupSection]:
-        return self._sections.told()
-
-    @property
-    def is_synced(self) -> bool:
-        """Whether every start-up query was answered (fault C09)."""
-        return self._sections.is_known
-
     @property
     def accounts(self) -> tuple[str, ...]:
         return self.handshake.accounts
-
-    @property
-    def is_connected(self) -> bool:
-        return self.state in (LinkState.SYNCING, LinkState.READY)
-
-    @property
-    def offset(self) -> timedelta | None:
-        return self._offset
-
-    def add_listener(self, listener: Callable[[LinkEvent], None]) -> None:
-        self._listeners.append(listener)
-
-    def tell(self, kind: LinkEventKind, text: str, **details: Any) -> None:
-        event = LinkEvent(kind, self._clock.now(), text, **details)
-        level = logging.WARNING if kind in (LinkEventKind.LOST, LinkEventKind.ALARM) else logging.INFO
-        logger.log(level, "%s: %s", kind, text)
-        for listener in tuple(self._listeners):
-            listener(event)
-
-    def require(self, what: str) -> None:
-        """Raise NotConnected unless requests can be sent."""
-        if not self.is_connected:
-            raise NotConnected(what, f"the session is {self.state}", "connect first, or wait until it is back")
-
-    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-        """A task of this session: ended with it, and its failure is logged."""
-        task = asyncio.get_running_loop().create_task(work, name=f"portal: {name}")
-        self._tasks.add(task)
-        task.add_done_callback(self._task_done)
-        return task
-
-    def _task_done(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            logger.error("task %s failed", task.get_name(), exc_info=task.exception())
-
-    async def within(self, what: str, answer: Awaitable[_Answer], seconds: float) -> _Answer:
-        """The answer, or DeadlineExceeded."""
-        try:
-            async with asyncio.timeout(seconds):
-                return await answer
-        except TimeoutError:
-            raise DeadlineExceeded(what, timedelta(seconds=seconds), "ask again") from None
 
     # Asking
 
@@ -237,7 +173,7 @@ class Session:
             self._owner.forget_caches()
         self.state = LinkState.SYNCING
         await self._open_stream()
-        await self._sync()
+        await self._ask_sections(self._owner.startup_queries())
         if self.state is not LinkState.SYNCING:
             raise ConnectFailed("connecting", "the link ended while it was synced", kind="closed_early")
         self.established += 1
@@ -254,24 +190,13 @@ class Session:
             return
         await self.set_clock()
 
-    async def _sync(self) -> None:
-        queries, epoch = self._owner.startup_queries(), self.attempts
-        missing = await self._sections.ask(queries)
-        if missing:
-            self.tell(LinkEventKind.ALARM, f"not known yet, trading is blocked: {', '.join(missing)}")
-            again = self._sections.ask_again(queries, lambda: self._wanted and epoch == self.attempts)
-            self.spawn(again, "retry sections")
-
     async def disconnect(self) -> None:
         """End the session here; the gateway's login stays, for whoever comes next."""
         self._wanted = False
         self._stop_watch()
         self.stream.close()
         self.lanes.stop()
-        tasks = tuple(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._end_tasks()
         self._restoring = self._reopening = None
         self.state = LinkState.DOWN
 
@@ -373,11 +298,6 @@ class Session:
         self._stop_watch()
         self._watch = asyncio.get_running_loop().call_later(self.settings.watch_every, self._look)
 
-    def _stop_watch(self) -> None:
-        if self._watch is not None:
-            self._watch.cancel()
-            self._watch = None
-
     def _look(self) -> None:
         """Once a second: tickle what is due, probe what is silent, and give up a stream that does not beat."""
         self._watch = None
@@ -435,9 +355,9 @@ class Session:
         moment = to_moment(await self.stream.tic())
         if moment is None:
             return
-        if self._offset is None or abs(moment - self._clock.now()) > CLOCK_SLACK or self._clock.rate != 1.0:
-            self._clock.tell(moment)
-        self._offset = self._clock.offset()
+        if self._offset is None or abs(moment - self._clock.now()) > CLOCK_SLACK or self._market_clock.rate != 1.0:
+            self._market_clock.tell(moment)
+        self._offset = self._market_clock.offset()
 
 
 def _advice(why: str) -> str:
