@@ -30,7 +30,12 @@ WRITES = (
     (re.compile(r"POST /iserver/account/[^/]+/orders"), "orders"),
     (re.compile(r"POST /iserver/account/[^/]+/order/\d+"), "change"),
     (re.compile(r"DELETE /iserver/account/[^/]+/order/-?\d+"), "cancel"),
-    (re.compile(r"POST /iserver/reply/.+"), "reply"),
+    (re.compile(r"POST /iserver/(reply/.+|notification)"), "reply"),
+)
+#: Requests that are no reading and change no order; any other without a name is an error of this table.
+HARMLESS = re.compile(
+    r"/tickle|/iserver/auth/(status|ssodh/init)|/iserver/questions/suppress(/reset)?"
+    r"|/portfolio/[^/]+/positions/invalidate|/iserver/account/[^/]+/orders/whatif|/iserver/marketdata/unsubscribe"
 )
 READS = {"GET /iserver/account/orders": "orders", "GET /iserver/account/trades": "trades"}
 SUPPRESS = "/iserver/questions/suppress"
@@ -116,9 +121,11 @@ class CutWire(RequestsWire):
     async def exchange(self, call: HttpCall) -> HttpReply:
         if self._asks and call.path == SUPPRESS:
             call = replace(call, path=f"{SUPPRESS}/reset", body={})
-        reply = await super().exchange(call)
         request = f"{call.method} {call.path}"
         write = write_named(request)
+        if write is None and call.method != "GET" and not HARMLESS.fullmatch(call.path):
+            raise AssertionError(f"{request} has no step")
+        reply = await super().exchange(call)
         if write is not None:
             self.knife.at(f"heard answer {write} {self._counts[write]}")
         elif request in READS:

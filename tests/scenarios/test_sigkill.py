@@ -163,7 +163,7 @@ NOT_PLACING = {
     "resume": "a person lifts the kill switch",
     "set_day_start": "connecting",
     "set_foreign_positions": "a reconciliation; cut in test_sigkill_while_recovering",
-    "switch_door": "failing over",
+    "switch_door": "failing over; cut in test_sigkill_failover",
 }
 
 
