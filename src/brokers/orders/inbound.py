@@ -119,6 +119,7 @@ class Inbound:
         elif told.status is BrokerStatus.FILLED:
             self._told_filled(record, told.quantity)
             self._show(record, None)
+            self._told_complete(record, told.quantity)
 
     def status(self, report: StatusReport) -> None:
         record = self._find(None, report.perm_id, report.client_id, report.order_id)
@@ -131,6 +132,8 @@ class Inbound:
         self._bind(record, report.perm_id, report.client_id, report.order_id)
         self._status(record, report.status, report.perm_id, report.why_held)
         self._told_filled(record, report.filled)
+        if report.status is BrokerStatus.FILLED and report.remaining == 0:
+            self._told_complete(record, report.filled)
         self._claim_orphans(record)
 
     def _status(self, record: Record, status: BrokerStatus, perm_id: int, why_held: str) -> None:
@@ -175,6 +178,18 @@ class Inbound:
         text = f"order {record.key} was {record.order.state} and the broker shows it {status.value}"
         self._life.alarm(text, record)
         self._life.block(record.order.instrument, text)
+
+    def _told_complete(self, record: Record, quantity: Decimal) -> None:
+        """The broker says that the order is over with so much filled, which answers a change that was under way."""
+        if record.pending is None:
+            return
+        if record.pending.quantity == quantity:
+            self._confirm_change(record)
+        else:
+            self._life.drop_change(record, "the order filled as it was")
+        if record.order.filled >= record.order.intent.quantity:
+            self._life.apply(record, OrderSignal.FILL)
+            self._book.refresh(record)
 
     def _told_filled(self, record: Record, filled: Decimal) -> None:
         if filled <= record.told_filled:

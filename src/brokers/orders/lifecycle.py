@@ -249,7 +249,8 @@ class Lifecycle:
             self.alarm(f"order {record.key} filled {order.filled} of {order.intent.quantity}", record)
         if order.filled <= 0:
             return
-        complete = order.filled >= order.intent.quantity
+        # a change under way may have made it larger: what ends it then is the broker's word
+        complete = order.filled >= record.worst_quantity
         if complete and fill.perm_id in record.lives:
             record.lives[fill.perm_id] = False
         self.apply(record, OrderSignal.FILL if complete else OrderSignal.PARTIAL_FILL)

@@ -68,6 +68,7 @@ class OrderManager:
         self._protection = Protection(self._desk, self._sender, self._ownership)
         self._inbound.on_change = self._changed
         self._inbound.on_refusal = self._refused
+        self._reconciler.before = self._restorer.refresh
         self._reconciler.after = self._reconciled
         self._deadlines = Deadlines(self._desk, self._inbound, self._protection, self._reconciler)
         self._sender.watch = self._deadlines.watch
@@ -304,7 +305,6 @@ class OrderManager:
     async def reconcile(self) -> list[PositionDifference]:
         """Read orders, executions and positions, compare, emit what was missed once. A failed query changes nothing
         and is raised. Answers the positions that differed; the broker is the truth from here on."""
-        self._restorer.refresh()
         return await self._reconciler.run()
 
     async def verify_protection(self) -> None:

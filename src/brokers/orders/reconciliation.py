@@ -45,6 +45,8 @@ class Reconciler:
         self._retry: asyncio.TimerHandle | None = None
         self.failures = 0
         self.completed_runs = 0
+        #: Called before a reading is applied: what other processes wrote is taken over. Raises JournalError.
+        self.before: Callable[[], None] = lambda: None
         #: Called after every reading that was applied.
         self.after: Callable[[], None] = lambda: None
 
@@ -97,6 +99,7 @@ class Reconciler:
     def _apply(self, reading: Reading) -> list[PositionDifference]:
         desk, inbound = self._desk, self._inbound
         life = desk.life
+        self.before()
         life.recovering = inbound.all_told = True
         inbound.epoch = reading.epoch
         try:

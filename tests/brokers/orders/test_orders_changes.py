@@ -370,3 +370,30 @@ async def test_a_change_that_was_confirmed_before_its_write_returned_does_not_wa
     with pytest.raises(ModifyRejected):
         await first
     assert bench.manager.order("k1").intent.limit_price == 102
+
+
+async def test_an_order_under_a_change_to_more_is_not_over_when_it_filled_as_it_was(bench):
+    """Found by the simulation: the change had taken, its echo was lost, and one share worked on unwatched."""
+    order = await bench.buy(10, key="k1", limit="100")
+    bench.broker.modify_answer = "applied-silently"
+    change = asyncio.create_task(bench.manager.modify(order.key, OrderChange(quantity=Decimal(11))))
+    await bench.settle()
+    bench.broker.fill("k1", 10)
+    await bench.settle()
+    assert bench.manager.order("k1").state is OrderState.WORKING
+    bench.broker.tell(bench.broker.held("k1"))
+    assert (await change).intent.quantity == 11
+    bench.broker.fill("k1", 1)
+    assert bench.manager.order("k1").state is OrderState.FILLED
+
+
+async def test_an_order_that_filled_before_its_change_arrived_is_over(bench):
+    order = await bench.buy(10, key="k1", limit="100")
+    bench.broker.modify_answer = "lost"
+    change = asyncio.create_task(bench.manager.modify(order.key, OrderChange(quantity=Decimal(11))))
+    await bench.settle()
+    bench.broker.fill("k1", 10)
+    await bench.settle()
+    assert bench.manager.order("k1").state is OrderState.FILLED
+    with pytest.raises(ModifyRejected):
+        await change

@@ -7,6 +7,7 @@ from decimal import Decimal
 
 import pytest
 from moondev_ibkr.brokers.domain.order import Bracket, OrderChange
+from moondev_ibkr.brokers.domain.order_states import OrderState
 from moondev_ibkr.brokers.domain.reports import BrokerStatus
 from moondev_ibkr.brokers.errors import ModifyRejected
 
@@ -90,3 +91,18 @@ async def test_looking_one_order_up_does_not_hide_what_was_written_before_it(pai
     second.broker.orders = {}
     await second.manager.reconcile()
     assert {order.key for order in second.manager.orders()} >= {"b1", "b1-1", "b1-2"}
+
+
+async def test_an_order_that_its_process_made_larger_is_not_over_for_the_other_one(pair):
+    """Found by the simulation: what the second process remembered of it was the quantity before."""
+    first, second = pair
+    await first.buy(10, key="k1")
+    await first.settle()
+    await second.manager.reconcile()
+    await first.manager.modify("k1", OrderChange(quantity=Decimal(11)))
+    await first.settle()
+    first.broker.execute("k1", 10)
+    await second.manager._reconciler.run()
+    await second.settle()
+    assert second.manager.order("k1").intent.quantity == 11
+    assert second.manager.order("k1").state is OrderState.WORKING
