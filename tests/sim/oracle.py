@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from .process import TradingProcess
 
 ZERO = Decimal(0)
+#: How old a question may be whose answer is shared: IB's deadline for it.
+SHARED_ANSWER = 10.0
 STOP_TYPES = frozenset({OrderType.STOP, OrderType.STOP_LIMIT, OrderType.TRAIL})
 
 
@@ -291,7 +293,9 @@ class Oracle:
     # what a caller was told
 
     def check_positions(self, told: dict[int, Decimal], began: float) -> None:
-        """Each quantity must have been so at the exchange at some moment since the question."""
+        """Each quantity must have been so at the exchange at some moment since the question, or a little before: who
+        asks while an answer is under way gets that one."""
+        began -= SHARED_ANSWER
         for con_id in {*told, *self._held}:
             quantity = told.get(con_id, ZERO)
             rows = self._held[con_id]
