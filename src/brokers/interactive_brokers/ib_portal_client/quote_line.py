@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from ...domain.clock import Clock
 from ...domain.instrument import Instrument
 from ...domain.market_data import DataType, Quote
-from ...errors import DeadlineExceeded
+from ..ib_quote_line import WaitedLine
 from .words import DATA_TYPES, to_float
 
 #: Fields of a quote (P 2.2): last, bid, ask, their sizes, the day's prices, close, volume, availability, shortable.
@@ -68,21 +67,14 @@ def _size(value: Any) -> float | None:
     return number if number is not None and number >= 0 else None
 
 
-class Line:
-    """One market-data line (a QuoteLine). It survives streams and sessions."""
+class Line(WaitedLine):
+    """One market-data line."""
 
     def __init__(self, instrument: Instrument, clock: Clock, source: str) -> None:
-        self.instrument = instrument
+        super().__init__(instrument, clock.now(), source)
         self.fields: dict[str, Any] = {}
-        self.users = 0
-        self.updates = 0
-        self.last_update: float | None = None
-        #: Market time of the last update, and loop time of the last subscription.
-        self.time = clock.now()
+        #: Loop time of the last subscription.
         self.asked_at = float("-inf")
-        self.error: Exception | None = None
-        self._source = source
-        self._waiters: list[asyncio.Future[None]] = []
 
     @property
     def con_id(self) -> int:
@@ -99,51 +91,11 @@ class Line:
         shares = to_float(self.fields.get("7636"))
         return (None, None) if shares is None else (SHORTABLE if shares > 0 else HARD, shares)
 
-    @property
-    def has_price(self) -> bool:
-        """Whether a two-sided quote or a last price is there."""
-        if self.last_update is None:
-            return False
-        quote = self.quote()
-        return quote.last is not None or (quote.bid is not None and quote.ask is not None)
-
-    async def first(self, deadline: float) -> Quote:
-        if self.error is None and not self.has_price:
-            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._waiters.append(waiter)
-            try:
-                async with asyncio.timeout(deadline):
-                    await waiter
-            except TimeoutError:
-                if self.last_update is None:
-                    raise DeadlineExceeded(
-                        f"first tick of {self.instrument}", timedelta(seconds=deadline), "the market may be closed"
-                    ) from None
-            finally:
-                if waiter in self._waiters:
-                    self._waiters.remove(waiter)
-        if self.error is not None:
-            raise self.error
-        return self.quote()
-
     def take(self, fields: Mapping[str, Any], now: float, time: datetime) -> bool:
         """Fields as told; True when a value of the quote is new."""
         fresh = {name: fields[name] for name in FIELDS if name in fields and fields[name] != self.fields.get(name)}
         if not fresh:
             return False
         self.fields.update(fresh)
-        self.updates += 1
-        self.last_update = now
-        self.time = time
-        if self._waiters and self.has_price:
-            self.wake()
+        self.touch(now, time)
         return True
-
-    def wake(self) -> None:
-        for waiter in self._waiters:
-            if not waiter.done():
-                waiter.set_result(None)
-
-    def fail(self, error: Exception) -> None:
-        self.error = error
-        self.wake()
