@@ -13,6 +13,7 @@ from moondev_ibkr.brokers.domain.market_data import Gap, Quote, Resumed
 from moondev_ibkr.brokers.domain.order_states import OrderState
 from moondev_ibkr.brokers.errors import (
     BrokerError,
+    ConnectFailed,
     DoorFenced,
     RiskRefusal,
 )
@@ -244,8 +245,35 @@ async def test_p16_kicked_by_tws_while_in_doubt_the_pen_stays_and_nobody_flaps()
             await world.adapter.place(buy("k2"))
         assert world.state("k1") is UNKNOWN
         await world.failover.hand_over("tws")
-        await world.until(lambda: world.state("k1") is OrderState.NOT_SENT, "its absence", 120)
+        await asyncio.sleep(120)
+        assert world.state("k1") is UNKNOWN, "nobody has seen that TWS shows what the portal placed"
+        await world.failover.hand_over("portal")
+        await world.until(lambda: world.state("k1") is OrderState.NOT_SENT, "its absence where it was sent", 120)
+        await world.until(lambda: world.adapter.health().can_trade, "the reading", 10)
         assert (await world.adapter.place(buy("k2"))).state in LIVE
+
+
+@virtual
+async def test_q4_p17_one_users_untested_portal_is_no_proof_that_an_order_at_tws_is_absent():
+    """The order lives at TWS, and the portal, which shows nothing of TWS, has never been seen to show any."""
+    async with DoorsWorld(Users.ONE, cross_visibility=Visibility.NONE) as world:
+        await world.adapter.quote(AAPL)
+        world.arm("reset-after-order")
+        world.arm("eof-on-connect")
+        assert (await world.adapter.place(buy("k1"))).state is UNKNOWN
+        await handed_over(world)
+        await world.until(lambda: world.adapter.health().can_trade, "the reading", 30)
+        await asyncio.sleep(200)
+        assert world.state("k1") is UNKNOWN
+        with pytest.raises(RiskRefusal):
+            await world.adapter.place(buy("k2"))
+        world.release("eof-on-connect")
+        with pytest.raises(ConnectFailed, match="another session of this user"):
+            await world.failover.hand_over("tws")
+        assert world.pen == "portal"
+        world.arm("portal-tws-reclaim")
+        await world.failover.hand_over("tws")
+        await world.until(lambda: world.state("k1") in LIVE, "the order where it was sent", 60)
 
 
 @virtual

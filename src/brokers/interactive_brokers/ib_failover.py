@@ -109,7 +109,6 @@ class Failover:
         self.failures = 0
         self._told_failure = ""
         pair.watch = self._on_link
-        pair.evidence.trusts_untested = policy.users is Users.ONE
         pair.evidence.on_change = self._on_sight
 
     # Session
@@ -375,6 +374,15 @@ class Failover:
                 raise
             logger.warning("%s is taken by force: %s", door.name, refusal)
             await door.connect_by_force()
+        if door.state is LinkState.BROKER_DOWN:
+            # it answers, and nothing that is placed there would reach IB
+            await door.disconnect()
+            raise ConnectFailed(
+                f"door {door.name}",
+                "IB is not behind it: its link is down, or another session of this user has its place",
+                "let it have its session back (the gateway's own window), then try again",
+                kind="unreachable",
+            )
 
     # The standby of two users
 

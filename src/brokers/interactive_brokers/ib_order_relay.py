@@ -31,8 +31,8 @@ class Evidence:
 
     `door_of` tells which door an order of this journal was sent through, None when the key is not this journal's.
     `expected` are the keys of orders that were seen live at a door and have not ended: a complete answer that shows
-    none of them comes from a door that does not see them. `trusts_untested` is for one user name: both doors then show
-    one session's orders, unless the evidence says otherwise.
+    none of them comes from a door that does not see them. Nothing is taken on trust, not even that one user's session
+    shows the same at both doors (client-portal.md section 5 calls that plausible, and nobody has seen it).
     """
 
     def __init__(self) -> None:
@@ -40,7 +40,6 @@ class Evidence:
         #: permId -> key of an order of this journal: the children of a portal bracket are told without a reference.
         self.key_of_number: Callable[[int], str | None] = lambda number: None
         self.expected: Callable[[str], set[str]] = lambda door: set()
-        self.trusts_untested = False
         self.on_change: Callable[[str, str, Sight], None] = lambda viewer, other, sight: None
         self._sights: dict[tuple[str, str], Sight] = {}
         #: (client id, order id) -> key, and (door, key) -> the number by which that door knows the order.
@@ -55,8 +54,7 @@ class Evidence:
         return self._sights.get((viewer, other), Sight.UNTESTED)
 
     def shows(self, viewer: str, other: str) -> bool:
-        sight = self.sight(viewer, other)
-        return sight is Sight.SEES or (sight is Sight.UNTESTED and self.trusts_untested)
+        return self.sight(viewer, other) is Sight.SEES
 
     def _learn(self, viewer: str, other: str, sight: Sight) -> None:
         if self.sight(viewer, other) is not sight:
