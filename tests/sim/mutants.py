@@ -16,6 +16,8 @@ from moondev_ibkr.brokers.orders import OrderManager, OrderSettings
 from moondev_ibkr.brokers.orders.reconciliation import Reading
 from moondev_ibkr.brokers.orders.restoring import UNANSWERED
 
+from .plan import Doors, Plan
+
 
 class Mutant(IBAdapter):
     """`breaks` is called with the manager as soon as it is made."""
@@ -144,6 +146,33 @@ class CountsHalf(Mutant):
         life.book_fill = half
 
 
+class FailsTheOrderOver(Mutant):
+    """Places an order through the other door when the first one fails."""
+
+    def breaks(self, manager: Any) -> None:
+        pair = manager._desk.port
+        place = pair.place
+
+        async def place_somewhere(order: WireOrder) -> None:
+            try:
+                await place(order)
+            except BrokerError:
+                await pair.other(pair.live).place(order)
+
+        pair.place = place_somewhere
+
+
+class IgnoresTheFence(Mutant):
+    """Goes on writing under a lease that another process has ended."""
+
+    def __init__(self, *args: Any, failover: Any, **options: Any) -> None:
+        failover.follow = lambda: None
+        super().__init__(*args, failover=failover, **options)
+
+    def breaks(self, manager: Any) -> None:
+        manager._desk.journal._check_may_write = lambda change, lease, allow_halted: None
+
+
 #: Mutant -> the invariants of which one must catch it.
 CAUGHT_BY: dict[type[Mutant], frozenset[str]] = {
     Resends: frozenset({"Q3"}),
@@ -154,4 +183,10 @@ CAUGHT_BY: dict[type[Mutant], frozenset[str]] = {
     ReadsFailureAsEmpty: frozenset({"Q13", "Q5"}),
     IgnoresDoubt: frozenset({"Q3"}),
     CountsHalf: frozenset({"Q5"}),
+    FailsTheOrderOver: frozenset({"Q1", "Q18"}),
+    IgnoresTheFence: frozenset({"Q18"}),
 }
+#: Short and busy episodes, with which they are caught: by the TWS door alone, or where there are two.
+BUSY = Plan(processes=1, rate=0.05, kill_rate=0.0, pace=0.3, seconds=60.0)
+TWO_DOORS = Plan(processes=2, rate=0.1, kill_rate=0.0, pace=0.3, seconds=60.0, doors=Doors.TWO_USERS)
+PLANS: dict[type[Mutant], Plan] = {FailsTheOrderOver: TWO_DOORS, IgnoresTheFence: TWO_DOORS}
