@@ -277,3 +277,29 @@ async def test_c11_q16_order_ids_never_go_back():
         await world.until_restored()
         second = await world.adapter.place(buy(11))
         assert second.order_id > first.order_id
+
+
+async def test_c05_a_tws_that_ib_is_not_behind_is_told_from_the_start():
+    async with adapter_world(connect=False, settings=replace(QUICK, section_deadline=0.2)) as world:
+        world.gateway.doors.tws.door.lose_session(queue_orders=False)
+        await world.client.connect()
+        assert world.client.state is LinkState.BROKER_DOWN
+        assert not world.client.is_healthy
+        world.gateway.doors.tws.door.regain_session(1102)
+        await world.until(lambda: world.client.is_healthy, "the start-up queries to be answered")
+        assert world.client.state is LinkState.READY
+
+
+async def test_c05_nothing_is_restored_by_a_new_link_to_a_tws_that_ib_is_not_behind():
+    async with adapter_world(settings=replace(QUICK, section_deadline=0.2)) as world:
+        await world.adapter.quote("AAPL")
+        world.gateway.doors.tws.door.lose_session(queue_orders=False)
+        world.arm("reset")
+        await world.until(lambda: world.client.state is LinkState.BROKER_DOWN and world.count(LinkEventKind.LOST), "it")
+        await world.until(lambda: len(world.gateway.doors.tws.door.sessions) == 1, "the new link")
+        assert world.count(LinkEventKind.RESTORED) == 0
+        world.gateway.doors.tws.door.regain_session(1102)
+        await world.until_restored()
+        (again,) = [event for event in world.events if event.kind is LinkEventKind.SUBSCRIPTIONS_RESTORED]
+        assert again.restored >= 1
+        await world.until(lambda: world.adapter.health().can_trade, "orders to be possible again")
