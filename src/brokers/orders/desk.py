@@ -90,7 +90,7 @@ class Desk:
         waiter = asyncio.get_running_loop().create_future()
         self.link.waiters.append(waiter)
         try:
-            async with asyncio.timeout(self.settings.sync_deadline):
+            async with asyncio.timeout(self.settings.sync_deadline + self.port.reading_time):
                 await waiter
         except TimeoutError:
             raise NotConnected(

@@ -312,6 +312,25 @@ async def test_an_order_waits_for_the_reading_under_way(bench):
     assert (await bench.buy(10)).state is S.WORKING
 
 
+async def test_an_order_waits_for_a_reading_that_the_doors_own_limits_slow_down(make_bench, monkeypatch):
+    bench = make_bench(settings=OrderSettings(account="DU000001", sync_deadline=0.05))
+    await bench.start()
+    told = bench.broker.open_orders
+
+    async def after_a_while():
+        await asyncio.sleep(0.15)
+        return await told()
+
+    monkeypatch.setattr(bench.broker, "open_orders", after_a_while)
+    await bench.lose_link()
+    await bench.restore_link()
+    with pytest.raises(NotConnected, match="not been compared"):
+        await bench.buy(10)
+    bench.broker.reading_time = 5.0
+    assert (await bench.buy(10)).state is S.WORKING
+    await bench.stop()
+
+
 async def test_start_raises_when_the_broker_cannot_be_asked(make_bench):
     bench = make_bench()
     bench.broker.failing = {"executions"}
