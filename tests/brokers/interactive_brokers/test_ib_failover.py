@@ -70,6 +70,8 @@ class FakeDoor:
     def __init__(self, name: str, log: list[str]) -> None:
         self.name, self.log = name, log
         self.state = LinkState.DOWN
+        #: What a connect leads to, when nothing refuses it.
+        self.stands = LinkState.READY
         self.refusal: Exception | None = None
         self.connecting: asyncio.Event | None = None
         self.placed: list[WireOrder] = []
@@ -96,7 +98,7 @@ class FakeDoor:
             await self.connecting.wait()
         if self.refusal is not None:
             raise self.refusal
-        self.state = LinkState.READY
+        self.state = self.stands
         self.event(LinkEventKind.UP)
 
     async def disconnect(self) -> None:
@@ -496,6 +498,36 @@ def test_a_start_without_the_first_door_takes_the_second_and_says_so_in_the_leas
         assert held.door == "portal"
 
     virtually(story)
+
+
+def test_p16_a_start_leaves_a_door_whose_session_the_other_one_has() -> None:
+    """A process of ours took the session through the portal, and died before it could switch the lease."""
+
+    async def story(world: World) -> None:
+        world.journal.claim_door("tws")
+        world.tws.stands = LinkState.BROKER_DOWN
+        await world.failover.connect()
+        assert world.log == ["tws connect", "tws disconnect", "portal connect"]
+        assert world.pair.live is world.portal
+        held = world.journal.door()
+        assert held is not None
+        assert (held.door, held.epoch) == ("portal", 2)
+
+    virtually(story, users=Users.ONE)
+
+
+def test_a_start_stays_with_a_door_that_ib_is_not_behind_when_there_is_no_other() -> None:
+    async def story(world: World) -> None:
+        world.tws.stands = LinkState.BROKER_DOWN
+        world.portal.refusal = ConnectFailed("portal", "logged out", kind="account")
+        await world.failover.connect()
+        assert world.pair.live is world.tws
+        assert world.tws.state is LinkState.BROKER_DOWN
+        held = world.journal.door()
+        assert held is not None
+        assert held.door == "tws"
+
+    virtually(story, users=Users.ONE)
 
 
 def test_a_start_never_takes_the_pen_back_by_itself() -> None:
