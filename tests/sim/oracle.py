@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from moondev_ibkr.brokers.domain.order import NewOrder, OrderType, Side, exec_base_id, leg_key
 from moondev_ibkr.brokers.domain.order_states import OrderState
-from moondev_ibkr.brokers.journal import DoorLease, IntentRow, Observed, instrument_key
+from moondev_ibkr.brokers.journal import DoorLease, ForeignPosition, IntentRow, Observed, instrument_key
 from moondev_ibkr.brokers.simulation.events import Executed, OrderAccepted, PositionChanged
 from moondev_ibkr.brokers.simulation.exchange import Exchange
 from moondev_ibkr.brokers.simulation.tickets import Execution, OrderView
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 ZERO = Decimal(0)
 #: How old a question may be whose answer is shared: IB's deadline for it.
 SHARED_ANSWER = 10.0
+#: How long ago the oldest answer of a reading may have been asked for.
+OLD_READING = 20.0
 STOP_TYPES = frozenset({OrderType.STOP, OrderType.STOP_LIMIT, OrderType.TRAIL})
 
 
@@ -233,6 +235,20 @@ class Oracle:
             total = sum((signed for _, signed in self._booked_of(where)), ZERO)
             if holding(account, where) != total:
                 self.fail("Q5", f"the journal holds {holding(account, where)} of {where}, its executions are {total}")
+
+    def committed_foreign(self, rows: list[ForeignPosition], holding: Callable[[str, str], Decimal]) -> None:
+        """What a process takes for others' positions: with its own it must add up to what the account really held."""
+        for row in rows:
+            con_id = row.instrument.con_id or 0
+            total = row.quantity + holding(row.account, instrument_key(row.instrument))
+            if total not in self._values_since(con_id, self._now() - OLD_READING):
+                self.fail("Q13", f"the position in {row.instrument} was taken to be {total}, which it was not")
+
+    def _values_since(self, con_id: int, began: float) -> list[Decimal]:
+        """What the account held in a contract from then on, the value of that moment first."""
+        rows = self._held[con_id]
+        before = [value for moment, value in rows if moment < began]
+        return before[-1:] + [value for moment, value in rows if moment >= began]
 
     def _check_state(self, key: str, state: OrderState) -> None:
         """An end is believed only when it is so at the exchange."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from decimal import Decimal
@@ -21,7 +21,7 @@ from moondev_ibkr.brokers.interactive_brokers.ib_failover import Failover, Failo
 from moondev_ibkr.brokers.interactive_brokers.ib_portal_broker import PortalBroker
 from moondev_ibkr.brokers.interactive_brokers.ib_portal_client import IbPortalClient
 from moondev_ibkr.brokers.interactive_brokers.ib_portal_client.limits import LIMITS
-from moondev_ibkr.brokers.journal import DoorLease, IntentRow, Journal, Observed
+from moondev_ibkr.brokers.journal import DoorLease, ForeignPosition, IntentRow, Journal, Observed
 from moondev_ibkr.brokers.risk import RiskPolicy
 
 from .faults import cut_connections
@@ -116,6 +116,11 @@ class SteppedJournal(Journal):
 
     def _tell_lease(self) -> None:
         self._process.world.oracle.committed_lease(self.door())
+
+    def set_foreign_positions(self, rows: Iterable[ForeignPosition]) -> None:
+        asked = list(rows)
+        with self._telling(lambda: self._process.world.oracle.committed_foreign(asked, self._held)):
+            super().set_foreign_positions(asked)
 
     def write(self, observed: Observed) -> None:
         with self._telling(lambda: self._process.world.oracle.committed_observed(observed, self._held)):
