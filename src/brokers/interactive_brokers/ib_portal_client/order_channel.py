@@ -69,6 +69,7 @@ class OrderChannel:
         what = f"order {order.order_id} {order.intent.side} {order.intent.quantity} {order.intent.instrument}"
         self._session.require(what)
         own = self._own.add(order)
+        own.has_reference = not own.is_child
         why = self._cannot(order)
         if why is not None:
             self._refuse_bracket(own, why)
@@ -250,7 +251,7 @@ class OrderChannel:
         if own.portal_id is not None:
             return own.portal_id
         number = self._feed.number_of(intent.key)
-        if number is None:
+        if number is None and not own.has_reference:
             fitting = [
                 one
                 for one, row in self._feed.working_rows()

@@ -14,8 +14,10 @@ from moondev_ibkr.brokers.errors import (
     NotConnected,
     NotSupported,
     OrderRejected,
+    OutcomeUnknown,
 )
 from moondev_ibkr.brokers.interactive_brokers.config.ib_config import PortalSettings
+from moondev_ibkr.brokers.interactive_brokers.ib_portal_client.wire import Ambiguous
 from moondev_ibkr.brokers.simulation.portal.orders import OrderDesk
 from moondev_ibkr.brokers.simulation.portal.settings import OrderIds, SorFrames
 
@@ -285,5 +287,32 @@ def test_cancelling_everything_reaches_orders_of_others() -> None:
                 await world.client.place(wire_order(number, limit(f"k{number}")))
             await world.client.cancel_everything()
             assert world.exchange.open_orders() == []
+
+    virtually(story())
+
+
+def test_a_nameless_row_is_never_taken_for_an_order_that_left_with_a_reference() -> None:
+    """Found by the simulation: a late order was cancelled before the portal knew it, and its neighbour went instead."""
+
+    async def story() -> None:
+        async with PortalWorld() as world:
+            await world.client.place(wire_order(1, limit("root"), transmit=False))
+            await world.client.place(wire_order(2, limit("root-2", price="290", side=Side.SELL), parent_id=1))
+            await world.until(lambda: len(world.exchange.open_orders()) == 2, "the bracket")
+            real = world.wire.exchange
+
+            async def lose(call):
+                if call.path.endswith("/orders") and call.method == "POST":
+                    raise Ambiguous("the connection was reset")
+                return await real(call)
+
+            world.wire.exchange = lose
+            world.client._own.by_portal_id.clear()
+            with pytest.raises(OutcomeUnknown):
+                await world.client.place(wire_order(3, limit("k3", side=Side.SELL)))
+            world.client._own.by_portal_id.clear()
+            with pytest.raises(NotConnected, match="no number"):
+                await world.client.cancel(3)
+            assert len(world.exchange.open_orders()) == 2
 
     virtually(story())
