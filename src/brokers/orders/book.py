@@ -180,12 +180,15 @@ class OrderBook:
         return None
 
     def unnamed_exits(self, account: str, instrument: Instrument, side: Side, perm_id: int | None) -> list[Record]:
-        """Exits of brackets that may be at the broker and for which the door that told `perm_id` has told no number."""
+        """Exits of brackets that may be at the broker and for which the door that told `perm_id` has told no number.
+
+        Those put in place of a lost one are not among them: they are sent alone, with a reference.
+        """
         is_portal = (perm_id or 0) < 0
         return [
             record
             for record in self.in_instrument(account, instrument)
-            if record.order.leg
+            if record.order.leg in ASKED_LEGS
             and record.door in NAMELESS_CHILDREN
             and record.order.intent.side is side
             and not any((name < 0) is is_portal for name in record.names)
