@@ -69,7 +69,6 @@ class OrderChannel:
         what = f"order {order.order_id} {order.intent.side} {order.intent.quantity} {order.intent.instrument}"
         self._session.require(what)
         own = self._own.add(order)
-        own.has_reference = not own.is_child
         why = self._cannot(order)
         if why is not None:
             self._refuse_bracket(own, why)
@@ -223,7 +222,7 @@ class OrderChannel:
         if number is not None:
             self._own.bind(own, number)
         else:
-            number = self._number(own, order.intent, order.account)
+            number = self._number(own)
         if number is None:
             raise NotConnected(what, "its number at the portal is not known", "reconcile, then try again")
         body = to_change(order.intent, order.account, self._feed.row(number))
@@ -246,22 +245,12 @@ class OrderChannel:
         elif verdict.outcome is Outcome.REFUSED:
             self._tell_refused(own, REFUSED, verdict.why, OrderEffect.MODIFY_REJECTED)
 
-    def _number(self, own: OwnOrder, intent: NewOrder, account: str) -> int | None:
+    def _number(self, own: OwnOrder) -> int | None:
         """The portal's number of an order, also of one that an earlier process placed."""
         if own.portal_id is not None:
             return own.portal_id
-        number = self._feed.number_of(intent.key)
-        if number is None and not own.has_reference:
-            fitting = [
-                one
-                for one, row in self._feed.working_rows()
-                if not row.get("order_ref")
-                and row.get("conid") == intent.instrument.con_id
-                and row.get("acct") == account
-                and str(row.get("side", "")).upper() == intent.side.value
-                and one not in self._own.by_portal_id
-            ]
-            number = fitting[0] if len(fitting) == 1 else None
+        # a row without a reference is matched by the reading, by type and price too: a guess here changes a stranger
+        number = self._feed.number_of(own.key)
         if number is not None:
             self._own.bind(own, number)
         return number
@@ -311,7 +300,7 @@ class OrderChannel:
                 logger.info("order %s has no answer yet", own.key)
         if own.portal_id is None:
             await self._feed.read_and_tell(trades=False)
-        return self._number(own, own.intent, own.account)
+        return self._number(own)
 
     async def _delete(self, what: str, account: str, number: int) -> tuple[AnswerRow, HttpReply] | None:
         """None when the cancel was taken, else the refusal. A cancel may be sent twice: it does nothing the second

@@ -30,8 +30,6 @@ class OwnOrder:
     intent: NewOrder
     account: str
     parent_id: int = 0
-    #: It left this process under its key as cOID: a row without a reference is never this order.
-    has_reference: bool = False
     portal_id: int | None = None
     is_dead: bool = False
     #: Loop time at which it was last sent or changed.

@@ -316,3 +316,19 @@ def test_a_nameless_row_is_never_taken_for_an_order_that_left_with_a_reference()
             assert len(world.exchange.open_orders()) == 2
 
     virtually(story())
+
+
+def test_a_change_of_what_the_portal_does_not_show_changes_nobody_else_s_order() -> None:
+    """Found by the simulation: an exit placed through TWS was changed, and the stop of another bracket became it."""
+
+    async def story() -> None:
+        async with PortalWorld() as world:
+            await world.client.place(wire_order(1, limit("root"), transmit=False))
+            await world.client.place(wire_order(2, limit("root-2", price="290", side=Side.SELL), parent_id=1))
+            await world.until(lambda: len(world.exchange.open_orders()) == 2, "the bracket")
+            world.client._own.by_portal_id.clear()
+            with pytest.raises(NotConnected, match="not known"):
+                await world.client.modify(wire_order(9, limit("elsewhere", quantity=600, side=Side.SELL)))
+            assert all(row.ticket.quantity == 10 for row in world.exchange.open_orders())
+
+    virtually(story())
