@@ -151,9 +151,6 @@ class OrderFeed:
         """The portal's number of the order with this reference."""
         return next((number for number, row in self._rows.items() if row.get("order_ref") == key), None)
 
-    def working_rows(self) -> list[tuple[int, Mapping[str, Any]]]:
-        return [(number, row) for number, row in self._rows.items() if row_status(row) not in TERMINAL]
-
     def _keep(self, number: int, row: Mapping[str, Any]) -> dict[str, Any]:
         merged = {**self._rows.pop(number, {}), **row}
         self._rows[number] = merged
