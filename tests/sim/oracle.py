@@ -105,7 +105,7 @@ class Oracle:
 
     def _on_accepted(self, event: OrderAccepted) -> None:
         order = event.order
-        key = order.ticket.order_ref or self._child_key(order)
+        key = order.ticket.order_ref or self._key_of_perm.get(order.perm_id) or self._child_key(order)
         self._trace("exchange", "changed" if event.modified else "took", key, order.perm_id)
         if not key:
             return
