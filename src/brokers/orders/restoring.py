@@ -98,6 +98,9 @@ class Restorer:
         self._desk.book.add(record)
         if row.state in UNANSWERED and not self._is_elsewhere(row.client_id):
             self._desk.life.apply(record, OrderSignal.LINK_LOST, "left unanswered by an earlier process")
+        if not ended and row.pending is None and ZERO < order.intent.quantity <= filled:
+            # the executions were written, by another process perhaps, and what they made of the order was not
+            self._desk.life.apply(record, OrderSignal.FILL)
         return record
 
     def _is_elsewhere(self, client_id: int | None) -> bool:

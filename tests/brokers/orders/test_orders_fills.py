@@ -12,6 +12,7 @@ from moondev_ibkr.brokers.domain.clock import ManualClock
 from moondev_ibkr.brokers.domain.order import Side
 from moondev_ibkr.brokers.domain.order_states import OrderState
 from moondev_ibkr.brokers.domain.reports import BrokerStatus, CommissionReport, OrderEventKind
+from moondev_ibkr.brokers.journal import Observed
 
 S, K = OrderState, OrderEventKind
 
@@ -284,3 +285,13 @@ async def test_q5_fills_on_both_sides_of_a_restart_are_booked_once(disk_bench, c
     assert disk_bench.manager.order(order.key).state is S.FILLED
     assert len(disk_bench.manager.fills()) == 3
     assert disk_bench.journal.verify() is None
+
+
+async def test_an_order_whose_executions_alone_were_written_is_over_after_a_restart(disk_bench):
+    """Found by the simulation: another process had booked them, and for its own one the order worked on."""
+    bench = disk_bench
+    await bench.buy(10, key="k1")
+    await bench.settle()
+    bench.journal.write(Observed(fills=[bench.broker.execute("k1", 10)]))
+    await bench.restart()
+    assert bench.manager.order("k1").state is OrderState.FILLED
