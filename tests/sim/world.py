@@ -123,9 +123,12 @@ class World:
         """Whether nobody could know how this order stands: sent through a door that is closed, and that the open one
         does not show. One user has one session, so that is not rare; it ends with the next change of doors."""
         pen, plan = self.oracle.pen, self.plan
-        blind = plan.doors is Doors.ONE_USER and plan.visibility is Visibility.NONE
         known = self.oracle.keys.get(key)
-        return blind and pen is not None and known is not None and known.door != pen.door
+        if plan.doors is not Doors.ONE_USER or pen is None or known is None or known.door == pen.door:
+            return False
+        # nor is a door believed to show the other's orders before it has shown one
+        untested = any(not one.adapter.port.shows_orders_of(known.door) for one in self.processes.values())
+        return plan.visibility is Visibility.NONE or untested
 
     def at_portal(self, name: str) -> None:
         """A fault of the portal door itself; nothing when it does not apply now."""
