@@ -13,7 +13,7 @@ run: $(STAMP)
 	$(BIN)/moondev-ibkr run
 
 test: $(STAMP) lint
-	$(BIN)/python -m pytest -q --cov --cov-report=term:skip-covered --cov-fail-under=90
+	$(BIN)/python -m pytest -q -n auto --dist loadfile --cov --cov-report=term:skip-covered --cov-fail-under=90
 
 lint: $(STAMP)
 	$(BIN)/ruff format --check .

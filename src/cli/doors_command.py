@@ -12,8 +12,9 @@ from ..brokers.errors import ConfigurationError
 from ..brokers.interactive_brokers.ib_adapter import IBAdapter
 from ..brokers.interactive_brokers.ib_failover import FailoverStatus
 from ..brokers.orders import Doubt
+from ..config.settings import FailoverMode
 from .boundary import OK, print_json
-from .opening import Opening, with_broker
+from .opening import Opening, settings_for, with_broker
 from .options import BrokerChoice, BrokerOption, ConfigOption, JsonOption, LiveOption
 from .run_report import make_console
 
@@ -30,10 +31,15 @@ def doors(
 ) -> int:
     """Show both doors, which one orders go through, and every order in doubt. Needs IB_FAILOVER."""
 
+    opening = Opening(broker, config, i_understand_live)
+    one_door = ConfigurationError("doors", "there is one door only", "set IB_FAILOVER to one_user or two_users")
+    if settings_for(opening).failover is FailoverMode.OFF:
+        raise one_door
+
     async def work(session: IBAdapter) -> int:
         failover = session.failover
         if failover is None:
-            raise ConfigurationError("doors", "there is one door only", "set IB_FAILOVER to one_user or two_users")
+            raise one_door
         if to:
             await failover.hand_over(to)
         await failover.standby_tried(STANDBY_DEADLINE)
@@ -44,7 +50,7 @@ def doors(
             show_doors(status, doubts, make_console())
         return OK
 
-    return with_broker(Opening(broker, config, i_understand_live), work)
+    return with_broker(opening, work)
 
 
 def status_json(status: FailoverStatus, doubts: list[Doubt]) -> dict[str, Any]:
