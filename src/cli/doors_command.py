@@ -10,7 +10,7 @@ from rich.table import Table
 
 from ..brokers.errors import ConfigurationError
 from ..brokers.interactive_brokers.ib_adapter import IBAdapter
-from ..brokers.interactive_brokers.ib_failover import FailoverStatus
+from ..brokers.interactive_brokers.ib_failover_policy import FailoverStatus
 from ..brokers.orders import Doubt
 from ..config.settings import FailoverMode
 from .boundary import OK, print_json

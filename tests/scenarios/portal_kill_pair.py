@@ -26,7 +26,8 @@ from moondev_ibkr.brokers.interactive_brokers.ib_adapter import IBAdapter
 from moondev_ibkr.brokers.interactive_brokers.ib_async_client import IbAsyncClient
 from moondev_ibkr.brokers.interactive_brokers.ib_async_client.connection import open_tcp
 from moondev_ibkr.brokers.interactive_brokers.ib_door_pair import DoorPair
-from moondev_ibkr.brokers.interactive_brokers.ib_failover import Failover, FailoverPolicy, Users
+from moondev_ibkr.brokers.interactive_brokers.ib_failover import Failover
+from moondev_ibkr.brokers.interactive_brokers.ib_failover_policy import FailoverPolicy, Users
 from moondev_ibkr.brokers.interactive_brokers.ib_portal_client import IbPortalClient
 from moondev_ibkr.brokers.interactive_brokers.ib_transport import IbTransport, LinkState
 from moondev_ibkr.brokers.journal import DoorLease, Journal

@@ -18,7 +18,7 @@ from moondev_ibkr.brokers.errors import (
     RiskRefusal,
 )
 from moondev_ibkr.brokers.interactive_brokers.ib_door_health import Sign
-from moondev_ibkr.brokers.interactive_brokers.ib_failover import Users
+from moondev_ibkr.brokers.interactive_brokers.ib_failover_policy import Users
 from moondev_ibkr.brokers.interactive_brokers.ib_transport import LinkState
 from moondev_ibkr.brokers.simulation.portal.request import PortalRequest
 from moondev_ibkr.brokers.simulation.portal.settings import KickedOrders, SoftInit, Visibility

@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 
 from ..base_broker import Health
-from .ib_failover import Failover, FailoverStatus
+from .ib_failover import Failover
+from .ib_failover_policy import FailoverStatus
 from .ib_transport import IbTransport, LinkState
 
 #: The market clock may be this far from the machine's before health says so (fault C28).

@@ -12,7 +12,8 @@ from ..journal import ClientLease, Journal
 from .config.ib_config import PortalSettings, TwsSettings
 from .ib_async_client import IbAsyncClient
 from .ib_door_pair import DoorPair
-from .ib_failover import Failover, FailoverPolicy, Users
+from .ib_failover import Failover
+from .ib_failover_policy import FailoverPolicy, Users
 from .ib_transport import IbTransport
 
 TWS, PORTAL = "tws", "portal"

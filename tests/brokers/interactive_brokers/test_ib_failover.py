@@ -19,7 +19,8 @@ from moondev_ibkr.brokers.domain.reports import BrokerOrder, BrokerStatus, WireO
 from moondev_ibkr.brokers.errors import ConfigurationError, ConnectFailed, LinkLost, NotConnected
 from moondev_ibkr.brokers.interactive_brokers.ib_door_health import MEANINGS, Sign
 from moondev_ibkr.brokers.interactive_brokers.ib_door_pair import DoorPair
-from moondev_ibkr.brokers.interactive_brokers.ib_failover import Failover, FailoverPolicy, Users
+from moondev_ibkr.brokers.interactive_brokers.ib_failover import Failover
+from moondev_ibkr.brokers.interactive_brokers.ib_failover_policy import FailoverPolicy, Users
 from moondev_ibkr.brokers.interactive_brokers.ib_order_relay import Sight
 from moondev_ibkr.brokers.interactive_brokers.ib_transport import LinkEvent, LinkEventKind, LinkScope, LinkState
 from moondev_ibkr.brokers.journal import Journal
