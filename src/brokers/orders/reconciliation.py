@@ -13,7 +13,7 @@ from ..domain.order_states import OrderSignal, OrderState
 from ..domain.reports import BrokerOrder
 from ..errors import BrokerError
 from ..journal import instrument_key
-from .book import Record
+from .book import NAMELESS_CHILDREN, Record
 from .desk import Desk
 from .inbound import Inbound
 from .ownership import Ownership
@@ -166,6 +166,22 @@ class Reconciler:
                 desk.life.alarm(f"order {record.key} is gone from the broker's books with no end told", record)
         self._count_absence(record, reading)
 
+    def _may_be_nameless(self, record: Record, reading: Reading) -> bool:
+        """Whether an open order that carries no reference, and that nobody else claims, could be this one: it may have
+        been changed since, so that its prices and its quantity tell nothing."""
+        order = record.order
+        if not order.leg or record.door not in NAMELESS_CHILDREN:
+            return False
+        where, find = instrument_key(order.instrument), self._desk.book.find
+        for told in reading.open:
+            if told.key is not None or told.side is not order.intent.side or told.account != record.account:
+                continue
+            if instrument_key(told.instrument) == where:
+                known = find(perm_id=told.perm_id, client_id=told.client_id, order_id=told.order_id)
+                if known is None or known.order.foreign:
+                    return True
+        return False
+
     def _kept_by_another(self, record: Record) -> bool:
         """Whether a living process holds the client id that sent it: that process watches over it."""
         client_id = record.order.client_id
@@ -176,6 +192,9 @@ class Reconciler:
     def _count_absence(self, record: Record, reading: Reading) -> None:
         """Absence counts after two clean readings on a later epoch, quiet time apart (promise Q4)."""
         desk = self._desk
+        if self._may_be_nameless(record, reading):
+            record.absent_since = None
+            return
         if record.sent_epoch >= reading.epoch:
             return
         if record.absent_since is None:

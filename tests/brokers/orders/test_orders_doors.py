@@ -162,3 +162,34 @@ async def test_an_order_without_reference_is_an_exit_of_ours_only_where_exits_ca
     assert (bench.manager.order(stop.key).state is OrderState.PRE_SUBMITTED) is is_ours
     assert any(order.foreign for order in bench.manager.open_orders()) is not is_ours
     await bench.stop()
+
+
+async def test_q13_an_exit_is_not_called_gone_while_an_open_order_without_reference_may_be_it(make_bench, fake):
+    """It was changed by a process that died before it could write that down: its price is not the one that is known."""
+    broker = fake()
+    broker.name, broker.shown_doors = "portal", {"portal"}
+    bench = await make_bench(broker=broker).start()
+    bracket = Bracket(bench.order(10), stop_price=Decimal(90), target_price=Decimal(120))
+    placed = await bench.manager.place(bracket)
+    await bench.settle()
+    target = next(order for order in bench.manager.orders() if order.leg == 2)
+    held = bench.broker.held(target.key)
+    del bench.broker.orders[target.order_id]
+    nameless = bench.broker.foreign("AAPL", 10)
+    nameless.wire = replace(
+        nameless.wire, intent=replace(held.wire.intent, limit_price=Decimal(125), quantity=Decimal(11))
+    )
+    nameless.key = None
+    for _ in range(4):
+        await bench.lose_link()
+        await bench.restore_link()
+        await bench.advance(31)
+        await bench.manager.reconcile()
+    assert bench.manager.order(target.key).state is OrderState.UNKNOWN
+    bench.broker.end(nameless)
+    for _ in range(3):
+        await bench.advance(31)
+        await bench.manager.reconcile()
+    assert bench.manager.order(target.key).state is OrderState.CANCELLED
+    assert bench.manager.order(placed.key).state is OrderState.WORKING
+    await bench.stop()
