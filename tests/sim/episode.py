@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 
+from moondev_ibkr.brokers.domain.order import Order
 from moondev_ibkr.brokers.domain.order_states import OrderState
 from moondev_ibkr.brokers.errors import BrokerError
 from moondev_ibkr.brokers.interactive_brokers.ib_adapter import IBAdapter
@@ -187,9 +188,20 @@ def _unsettled(world: World) -> str:
             return f"{process.name} has not reconciled"
         for order in process.adapter.orders():
             own = not order.foreign and _is_own(process, order.client_id)
-            if own and order.state in IN_FLIGHT and not world.is_hidden(order.key):
+            if own and order.state in IN_FLIGHT and not (world.is_hidden(order.key) or _is_past_knowing(world, order)):
                 return f"{process.name}: {order.key} is {order.state}"
     return ""
+
+
+def _is_past_knowing(world: World, order: Order) -> bool:
+    """A bracket's exit from the portal, which carries no reference, live at the exchange as a change that was never
+    written down left it: nothing tells that it is ours, so that it stays UNKNOWN for a person."""
+    if not order.leg or order.state is not OrderState.UNKNOWN or world.oracle.truth(order.key)[0] != "open":
+        return False
+    live = world.oracle.exchange.order_by_perm(min(world.oracle.keys[order.key].perm_ids))
+    assert live is not None
+    was = (order.intent.quantity, order.intent.limit_price, order.intent.stop_price)
+    return not live.ticket.order_ref and was != (live.ticket.quantity, live.ticket.limit_price, live.ticket.stop_price)
 
 
 def _is_own(process: TradingProcess, client_id: int | None) -> bool:
@@ -219,7 +231,7 @@ def _compare_orders(world: World, process: TradingProcess) -> None:
     for order in process.adapter.orders():
         if order.foreign or not _is_own(process, order.client_id) or order.key not in oracle.keys:
             continue
-        if world.is_hidden(order.key):
+        if world.is_hidden(order.key) or _is_past_knowing(world, order):
             continue
         where, filled = oracle.truth(order.key)
         if order.filled != filled:
