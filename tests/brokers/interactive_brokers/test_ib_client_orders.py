@@ -229,3 +229,15 @@ async def test_q18_a_change_of_what_tws_never_had_is_refused_here_since_there_it
     channel.on_open_order(5, contract, shown, OrderState(status="Submitted"))
     await channel.modify(wire(5))
     assert len(channel._api.client.sent) == 1
+
+
+async def test_q10_a_cancel_of_what_only_the_portal_has_named_waits_instead_of_being_refused(channel):
+    """Found by the simulation: TWS answered 10147, and the order was called working again."""
+    with pytest.raises(NotConnected, match="went through the portal"):
+        await channel.cancel(5, -526000017, 1)
+    assert channel._api.client.sent == []
+    contract = Contract(symbol="AAPL", secType="STK", conId=265598, exchange="SMART", currency="USD")
+    shown = Order(orderId=5, clientId=1, action="BUY", totalQuantity=1.0, orderType="LMT", lmtPrice=10.0, permId=1)
+    channel.on_open_order(5, contract, shown, OrderState(status="Submitted"))
+    await channel.cancel(5, -526000017, 1)
+    assert channel._api.client.sent == [b"cancel"]

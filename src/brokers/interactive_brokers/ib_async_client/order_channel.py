@@ -112,6 +112,9 @@ class OrderChannel:
             raise NotConnected(
                 what, f"it belongs to client {client_id} and has no id here (permId {perm_id})", "cancel it there"
             )
+        if (perm_id or 0) < 0 and order_id not in self._phases and order_id not in self._shown:
+            # only the portal has ever named it: TWS would answer that it knows none, which is not that it is gone
+            raise NotConnected(what, "it went through the portal, and TWS has not shown it", "it is sent there")
         await self._left(what, self._api.client.cancelOrder(order_id))
 
     async def cancel_everything(self) -> None:
