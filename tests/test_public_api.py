@@ -77,6 +77,8 @@ VERBS = [
     "place",
     "place_smart_order",
     "pnl",
+    "owned_positions",
+    "many_bars",
     "positions",
     "quote",
     "quotes",
@@ -108,3 +110,12 @@ async def test_the_paper_broker_by_its_name_trades_the_shipped_bars() -> None:
         quote = await broker.quote("AAPL")
         assert quote.is_two_sided
         assert (await broker.account()).net_liquidation == 100_000
+
+
+async def test_bars_of_a_list_come_in_one_round_and_a_bad_symbol_has_its_error() -> None:
+    async with get_broker("paper", speed=None) as broker:
+        found = await broker.many_bars(["AAPL", "brk.b", "no such ticker!", "MSFT"], count=5)
+        assert list(found) == ["AAPL", "BRK B", "no such ticker!", "MSFT"]
+        assert len(found["AAPL"]) == len(found["MSFT"]) == 5
+        assert isinstance(found["BRK B"], moondev_ibkr.BrokerError)
+        assert isinstance(found["no such ticker!"], moondev_ibkr.UsageError)

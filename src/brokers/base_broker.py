@@ -6,18 +6,20 @@ Symbols may be given as text (a US stock) or as an Instrument wherever `Symbol` 
 from __future__ import annotations
 
 import abc
+import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Protocol, Self, TypeVar
 
 from .domain.account import AccountSummary, PnL, Position
 from .domain.clock import Clock
-from .domain.instrument import Instrument, InstrumentDetails
+from .domain.instrument import Instrument, InstrumentDetails, normalize_symbol
 from .domain.market_data import Bar, BarSize, BarSource, BarUpdate, MarketEvent, Quote, StreamKind
 from .domain.order import Bracket, Fill, NewOrder, Order, OrderChange, WhatIf
 from .domain.reports import OrderEvent
+from .errors import BrokerError, InvalidInstrument
 from .smart_orders import SmartOrderPolicy
 
 if TYPE_CHECKING:
@@ -117,8 +119,11 @@ class BaseBroker(abc.ABC):
         """Qualify. Raises UnknownInstrument or AmbiguousInstrument; never picks the first."""
 
     @abc.abstractmethod
-    async def quote(self, symbol: Symbol) -> Quote:
-        """The present quote. Raises NoPermission, NoData or StaleData rather than answer with nothing."""
+    async def quote(self, symbol: Symbol, *, max_age: timedelta | None = None) -> Quote:
+        """The present quote. With `max_age` (market time), a value that the source changed longer ago is asked for again.
+
+        Raises NoPermission, NoData or StaleData rather than answer with nothing.
+        """
 
     @abc.abstractmethod
     async def quotes(self, symbols: Iterable[Symbol]) -> dict[str, Quote]:
@@ -138,6 +143,32 @@ class BaseBroker(abc.ABC):
         regular_hours: bool = True,
     ) -> list[Bar]:
         """Historical bars, ascending: the last `count`, or those from `start` on; `end` None means now."""
+
+    async def many_bars(
+        self,
+        symbols: Iterable[Symbol],
+        size: BarSize = BarSize.D1,
+        *,
+        count: int | None = None,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        source: BarSource = BarSource.TRADES,
+        regular_hours: bool = True,
+    ) -> dict[str, list[Bar] | BrokerError]:
+        """`bars` of a list in one round, keyed by normalised symbol in the order asked; a symbol that fails has its
+        error as value, and the others go on. Text that is no ticker keeps its own spelling as key."""
+
+        async def one(symbol: Symbol) -> list[Bar] | BrokerError:
+            try:
+                return await self.bars(
+                    symbol, size, count=count, start=start, end=end, source=source, regular_hours=regular_hours
+                )
+            except BrokerError as error:
+                return error
+
+        wanted = {_spelling(symbol): symbol for symbol in symbols}
+        answers = await asyncio.gather(*(one(symbol) for symbol in wanted.values()))
+        return dict(zip(wanted, answers, strict=True))
 
     @abc.abstractmethod
     def live_bars(
@@ -214,6 +245,11 @@ class BaseBroker(abc.ABC):
     async def positions(self, account: str | None = None) -> list[Position]: ...
 
     @abc.abstractmethod
+    async def owned_positions(self, account: str | None = None) -> list[Position]:
+        """The broker's positions cut to what this journal opened or adopted; the rest is FOREIGN and not for sale.
+        Market figures are cut in proportion."""
+
+    @abc.abstractmethod
     async def account(self, account: str | None = None) -> AccountSummary: ...
 
     @abc.abstractmethod
@@ -261,3 +297,12 @@ def bars_to_frame(bars: Sequence[Bar]) -> pd.DataFrame:
         index=pd.DatetimeIndex([bar.time for bar in bars], tz="UTC", name="Date"),
         dtype="float64",
     )
+
+
+def _spelling(symbol: Symbol) -> str:
+    if isinstance(symbol, Instrument):
+        return symbol.symbol
+    try:
+        return normalize_symbol(symbol)
+    except InvalidInstrument:
+        return symbol

@@ -43,6 +43,22 @@ def as_instrument(symbol: Symbol) -> Instrument:
     return symbol if isinstance(symbol, Instrument) else Instrument(symbol)
 
 
+def _part_of(position: Position, quantity: Decimal) -> Position:
+    """`quantity` of a position, its money figures in proportion; what was realised cannot be told apart."""
+    share = quantity / position.quantity
+
+    def cut(amount: Decimal | None) -> Decimal | None:
+        return None if amount is None else amount * share
+
+    return replace(
+        position,
+        quantity=quantity,
+        market_value=cut(position.market_value),
+        unrealized_pnl=cut(position.unrealized_pnl),
+        realized_pnl=None,
+    )
+
+
 class ManagedBroker(BaseBroker):
     """Base of IBAdapter and PaperBroker. Subclasses set up `port` before `connect` ends and call `_start_trading`."""
 
@@ -132,7 +148,7 @@ class ManagedBroker(BaseBroker):
         for cancelled in await self.cancel_all(symbol):
             await self.wait(cancelled.key, self._stop_settings.close_deadline)
         closing = []
-        for position in await self._owned_positions(everything=False):
+        for position in await self.owned_positions():
             if wanted in (None, position.instrument.con_id):
                 order = await self._closing_order(position, "flatten", allow_market=False)
                 closing.append(await self.manager.place(order))
@@ -184,7 +200,7 @@ class ManagedBroker(BaseBroker):
         refused_after = self.clock.monotonic() - started
         outcome = await self.manager.cancel_and_verify(everything=everything)
         closing = await self._close_positions(everything) if close else ()
-        not_flat = await self._owned_positions(everything)
+        not_flat = await self._to_close(everything)
         return StopReport(at, reason, outcome.cancelled, outcome.still_working, closing, tuple(not_flat), refused_after)
 
     async def resume(self) -> None:
@@ -193,7 +209,7 @@ class ManagedBroker(BaseBroker):
     async def _close_positions(self, everything: bool) -> tuple[str, ...]:
         """Place a close for every owned position and wait until each is done or the deadline has passed."""
         keys: list[str] = []
-        for position in await self._owned_positions(everything):
+        for position in await self._to_close(everything):
             try:
                 order = await self._closing_order(position, "emergency stop", allow_market=True)
                 placed = await self.manager.place(order, closing=True)
@@ -224,18 +240,17 @@ class ManagedBroker(BaseBroker):
         limit = priced(order, await self.quote(details.instrument), details, self._stop_settings.collar)
         return replace(limit, outside_rth=not regular)
 
-    async def _owned_positions(self, everything: bool) -> list[Position]:
-        """The broker's positions, cut to what this journal owns unless `everything`."""
+    async def _to_close(self, everything: bool) -> list[Position]:
+        return [row for row in await self.positions() if row.quantity] if everything else await self.owned_positions()
+
+    async def owned_positions(self, account: str | None = None) -> list[Position]:
         owned = []
-        for position in await self.positions():
-            quantity = position.quantity
-            if not everything:
-                mine = self.manager.owned_position(position.account, position.instrument)
-                quantity = (
-                    max(min(mine, quantity), Decimal(0)) if quantity > 0 else min(max(mine, quantity), Decimal(0))
-                )
+        for position in await self.positions(account):
+            mine = self.manager.owned_position(position.account, position.instrument)
+            held = position.quantity
+            quantity = max(min(mine, held), Decimal(0)) if held > 0 else min(max(mine, held), Decimal(0))
             if quantity:
-                owned.append(replace(position, quantity=quantity))
+                owned.append(position if quantity == held else _part_of(position, quantity))
         return owned
 
     def default_account(self) -> str:

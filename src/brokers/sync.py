@@ -265,8 +265,8 @@ class SyncBroker:
     def details(self, symbol: Symbol) -> InstrumentDetails:
         return self._read(self.broker.details(symbol), f"details of {symbol}")
 
-    def quote(self, symbol: Symbol) -> Quote:
-        return self._read(self.broker.quote(symbol), f"quote of {symbol}")
+    def quote(self, symbol: Symbol, *, max_age: timedelta | None = None) -> Quote:
+        return self._read(self.broker.quote(symbol, max_age=max_age), f"quote of {symbol}")
 
     def quotes(self, symbols: Iterable[Symbol]) -> dict[str, Quote]:
         return self._read(self.broker.quotes(symbols), "quotes")
@@ -286,6 +286,22 @@ class SyncBroker:
             symbol, size, count=count, start=start, end=end, source=source, regular_hours=regular_hours
         )
         return self._read(work, f"bars of {symbol}")
+
+    def many_bars(
+        self,
+        symbols: Iterable[Symbol],
+        size: BarSize = BarSize.D1,
+        *,
+        count: int | None = None,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        source: BarSource = BarSource.TRADES,
+        regular_hours: bool = True,
+    ) -> dict[str, list[Bar] | BrokerError]:
+        work = self.broker.many_bars(
+            symbols, size, count=count, start=start, end=end, source=source, regular_hours=regular_hours
+        )
+        return self._read(work, "bars of a list")
 
     def live_bars(
         self, symbol: Symbol, size: BarSize = BarSize.D1, *, count: int = 250, source: BarSource = BarSource.TRADES
@@ -344,6 +360,9 @@ class SyncBroker:
 
     def positions(self, account: str | None = None) -> list[Position]:
         return self._read(self.broker.positions(account), "positions")
+
+    def owned_positions(self, account: str | None = None) -> list[Position]:
+        return self._read(self.broker.owned_positions(account), "owned positions")
 
     def account(self, account: str | None = None) -> AccountSummary:
         return self._read(self.broker.account(account), "account")

@@ -120,6 +120,7 @@ CALLS = {
     "fills": (),
     "wait": ("k1", 1.0),
     "positions": ("DU1",),
+    "owned_positions": ("DU1",),
     "account": ("DU1",),
     "pnl": ("DU1", "AAPL"),
     "reconcile": (),

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, replace
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -240,8 +240,8 @@ class IBAdapter(ManagedBroker):
     async def details(self, symbol: Symbol) -> InstrumentDetails:
         return await self.contracts.details(symbol)
 
-    async def quote(self, symbol: Symbol) -> Quote:
-        return await self.data.quote(symbol)
+    async def quote(self, symbol: Symbol, *, max_age: timedelta | None = None) -> Quote:
+        return await self.data.quote(symbol, max_age=max_age)
 
     async def quotes(self, symbols: Iterable[Symbol]) -> dict[str, Quote]:
         return await self.data.quotes(symbols)

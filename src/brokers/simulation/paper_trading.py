@@ -165,7 +165,8 @@ class PaperBroker(ManagedBroker):
     async def details(self, symbol: Symbol) -> InstrumentDetails:
         return self.market.details(as_instrument(symbol))
 
-    async def quote(self, symbol: Symbol) -> Quote:
+    async def quote(self, symbol: Symbol, *, max_age: timedelta | None = None) -> Quote:
+        """The exchange's own state, which has no age."""
         self._require_trading()
         instrument = (await self.details(symbol)).instrument
         quote = self.market.quote(instrument)
