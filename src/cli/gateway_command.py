@@ -23,9 +23,10 @@ from ..brokers.simulation.commissions import PriceList
 from ..brokers.simulation.control import obey_all
 from ..brokers.simulation.gateway import Gateway
 from ..brokers.simulation.gateway_settings import ClockMode, GatewaySettings
+from ..brokers.simulation.mixed import MixedPrices
 from ..brokers.simulation.models import AccountSettings, ExchangeSettings
 from ..brokers.simulation.portal.settings import PortalSettings
-from ..brokers.simulation.prices import PriceKind
+from ..brokers.simulation.prices import Others, PriceKind
 from ..brokers.simulation.tws.pacing import MESSAGES_PER_SECOND
 from ..brokers.simulation.tws.settings import TwsSettings
 from ..config.logging import setup_logging
@@ -82,6 +83,14 @@ def gateway(
         PriceKind | None, typer.Option("--prices", help="Shipped bars, files (with --bars), or synthetic.")
     ] = None,
     symbols: Annotated[str, typer.Option("--symbols", help="Comma-separated; default: all that there are.")] = "",
+    others: Annotated[
+        Others,
+        typer.Option(
+            "--others",
+            help="What becomes of those --symbols that have no bars: refused, or synthetic: invented prices, for US "
+            "tickers alone, beside the bars and in the same days. At the start it prints which ones these are.",
+        ),
+    ] = Others.REFUSED,
     start: Annotated[str | None, typer.Option("--start", help="First day of the replay, YYYY-MM-DD.")] = None,
     seed: Annotated[int, typer.Option("--seed", help="Same seed and inputs, same bytes.")] = 0,
     speed: Annotated[
@@ -146,6 +155,7 @@ def gateway(
         price_kind=prices,
         bars=tuple(bars or ()),
         symbols=parse_symbols(symbols),
+        others=others,
         start=parse_day(start),
         settle=SETTLE,
         state_file=state,
@@ -172,6 +182,7 @@ def _serve_account(chosen: GatewaySettings, commissions: PriceList, general: Set
         asked = PaperMarket(
             bars=tuple(str(path.absolute()) for path in chosen.bars),
             symbols=chosen.symbols,
+            others=chosen.others if chosen.others is not Others.REFUSED else "",
             prices=chosen.price_kind or "",
             clock=chosen.clock,
             start=chosen.start.isoformat() if chosen.start else "",
@@ -182,6 +193,7 @@ def _serve_account(chosen: GatewaySettings, commissions: PriceList, general: Set
             chosen,
             bars=tuple(map(Path, market.bars)),
             symbols=market.symbols,
+            others=Others(market.others or Others.REFUSED),
             price_kind=PriceKind(market.prices) if market.prices else None,
             clock=ClockMode(market.clock),
             start=parse_day(market.start) if new and market.start else None,
@@ -201,6 +213,9 @@ async def _serve(settings: GatewaySettings, commissions: PriceList, *, control: 
         if not settings.tws.allowed and settings.tws.host not in ("127.0.0.1", "::1", "localhost"):
             log.warning("everybody who reaches %s may trade here; --allow names who may", settings.tws.host)
         driver = asyncio.create_task(obey_all(running, _lines(), _reply)) if control else None
+        if isinstance(running.prices, MixedPrices):
+            for note in running.prices.listing.notes():
+                print(f"paper gateway: {note}", file=sys.stderr)
         if settings.clock is not ClockMode.CONTROL:
             print(
                 f"paper gateway: TWS API on {running.server.host}:{running.tws_port}, "

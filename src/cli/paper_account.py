@@ -15,7 +15,7 @@ import json
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -32,7 +32,10 @@ PATIENCE = 30.0
 
 @dataclass(frozen=True, slots=True)
 class PaperMarket:
-    """The prices of a paper account, by the gateway's options; the default is the shipped bars. Paths are absolute."""
+    """The prices of a paper account, by the gateway's options; the default is the shipped bars. Paths are absolute.
+
+    `others` "synthetic": those of `symbols` that have no bars get synthetic prices beside them.
+    """
 
     bars: tuple[str, ...] = ()
     symbols: tuple[str, ...] = ()
@@ -40,16 +43,29 @@ class PaperMarket:
     clock: str = "replay"
     start: str = ""
     seed: int = 0
+    others: str = ""
 
     def arguments(self, *, resuming: bool = False) -> tuple[str, ...]:
         """Options of the gateway. A resumed account goes on at its own time, not at the market's start."""
         options = [text for path in self.bars for text in ("--bars", path)]
         options += ["--symbols", ",".join(self.symbols)] if self.symbols else []
+        options += ["--others", self.others] if self.others else []
         options += ["--prices", self.prices] if self.prices else []
         options += ["--clock", self.clock] if self.clock != "replay" else []
         options += ["--start", self.start] if self.start and not resuming else []
         options += ["--seed", str(self.seed)] if self.seed else []
         return tuple(options)
+
+    def joined(self, other: PaperMarket) -> PaperMarket | None:
+        """This market with the other's symbols as well; None where the two differ in more than may be added.
+
+        Symbols may be added where those without bars are synthetic: the prices of the rest stay as they are.
+        """
+        if self == other:
+            return self
+        if not self.others or replace(other, symbols=self.symbols) != self:
+            return None
+        return replace(self, symbols=tuple(dict.fromkeys((*self.symbols, *other.symbols))))
 
 
 def asked_market(bars: Sequence[Path] | None, start: str | None, seed: int) -> PaperMarket | None:
@@ -94,10 +110,14 @@ class AccountLock:
 def open_account(folder: Path, asked: PaperMarket | None, *, fresh: bool) -> tuple[PaperMarket, bool]:
     """The market to serve, and whether a new account begins. Only for who holds the lock.
 
-    Raises ConfigurationError when the kept account trades on another market and `fresh` does not give it up.
+    An account of a market with synthetic others goes on when symbols are added. Raises ConfigurationError when the
+    kept account trades on another market and `fresh` does not give it up.
     """
     kept = _kept_market(folder)
     market = asked if asked is not None else PaperMarket() if fresh else kept
+    both = None if fresh else kept.joined(market)
+    if both is not None:
+        market = kept = both
     known = (folder / ACCOUNT_FILE).exists()
     if known and not fresh and market != kept:
         if not is_untouched(folder / ACCOUNT_FILE):
@@ -126,7 +146,8 @@ async def paper_gateway(
     lock = AccountLock(folder)
     running = await _join_or_lock(folder, lock)
     if running is not None:
-        if fresh or (asked is not None and asked != _kept_market(folder)):
+        kept = _kept_market(folder)
+        if fresh or (asked is not None and kept.joined(asked) != kept):
             raise ConfigurationError(
                 "paper gateway",
                 f"one is running already (process {running.pid}), and its prices and account stay as they are",

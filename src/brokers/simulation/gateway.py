@@ -111,6 +111,7 @@ class Gateway:
             "prints": settings.prints,
             "quiet": settings.quiet,
             "halts": settings.halts,
+            "others": settings.others,
         }
         if resume_at is not None and start is None:
             try:

@@ -10,7 +10,7 @@ from pathlib import Path
 from ..errors import ConfigurationError
 from .models import ExchangeSettings
 from .portal.settings import PortalSettings
-from .prices import PriceKind
+from .prices import Others, PriceKind
 from .tws.settings import TwsSettings
 
 
@@ -25,7 +25,8 @@ class ClockMode(StrEnum):
 @dataclass(frozen=True, slots=True)
 class GatewaySettings:
     """`speed` is market seconds per real second; 0 runs as fast as clients can read. `bars` are OHLCV files or folders;
-    none means the shipped bars, unless `price_kind` says otherwise. `start` is the first day of a replay. `settle`: a
+    none means the shipped bars, unless `price_kind` says otherwise. `others` SYNTHETIC serves those of `symbols` that
+    have no bars synthetic prices beside the bars. `start` is the first day of a replay. `settle`: a
     replay that runs by itself begins at least so long after an open, market time, and never between sessions.
     `state_file` keeps the paper account; `fresh` forgets what it holds. `ready_file` is written once the doors listen.
     `faults` are armed at the start (`NAME[:ARG…]`). `stall_seconds`: how long market time waits for a client that does
@@ -41,6 +42,7 @@ class GatewaySettings:
     price_kind: PriceKind | None = None
     bars: tuple[Path, ...] = ()
     symbols: tuple[str, ...] = ()
+    others: Others = Others.REFUSED
     start: date | None = None
     settle: timedelta = timedelta(0)
     prints: int | None = None
@@ -62,4 +64,14 @@ class GatewaySettings:
         ):
             raise ConfigurationError(
                 "clock wall", "past bars cannot be replayed in the present", "leave bars and start out, or use replay"
+            )
+        if self.others == Others.SYNTHETIC:
+            self._check_others()
+
+    def _check_others(self) -> None:
+        if self.clock is ClockMode.WALL or self.price_kind is PriceKind.SYNTHETIC:
+            raise ConfigurationError("others synthetic", "the whole market is synthetic already", "leave --others out")
+        if not self.symbols:
+            raise ConfigurationError(
+                "others synthetic", "no symbols are named", "name them with --symbols, those with bars as well"
             )

@@ -8,10 +8,11 @@ from enum import StrEnum
 from pathlib import Path
 
 from ..domain.instrument import normalize_symbol
-from ..errors import UnknownInstrument
+from ..errors import InvalidRequest, UnknownInstrument
 from . import bundled
-from .bars_files import BarSeries, load_bars, parse_bars
+from .bars_files import BarSeries, bar_symbols, load_bars, parse_bars
 from .history import SessionCalendar
+from .mixed import Listing, MixedPrices, listing_of
 from .replay import ReplayPrices
 from .synthetic import DEFAULT_SYMBOLS, SyntheticPrices
 from .tapes import WalkedPrices
@@ -25,6 +26,13 @@ DEFAULT_REPLAY_START = date(2008, 9, 19)
 class PriceKind(StrEnum):
     SHIPPED = "shipped"
     FILES = "files"
+    SYNTHETIC = "synthetic"
+
+
+class Others(StrEnum):
+    """What becomes of a symbol that was named and has no bars."""
+
+    REFUSED = "refused"
     SYNTHETIC = "synthetic"
 
 
@@ -45,15 +53,24 @@ def make_prices(
     prints: int | None = None,
     quiet: int = 0,
     halts: float = 0.0,
+    others: Others | str = Others.REFUSED,
 ) -> WalkedPrices:
     """The price source that the settings describe.
 
     `kind` None means FILES when `paths` are given, else SHIPPED. `symbols` selects among the bars, or names the
     synthetic market's stocks. `prints` per bar applies to replays, `halts` (chance a symbol and day) to the synthetic
-    market. Raises InvalidData for bad files, InvalidRequest for a start that the bars do not reach, UnknownInstrument
-    for a symbol that they lack.
+    market. `others` says what becomes of `symbols` that have no bars. Raises InvalidData for bad files, InvalidRequest
+    for a start that the bars do not reach, UnknownInstrument for a symbol that they lack.
     """
-    kind = PriceKind(kind) if kind else PriceKind.FILES if paths else PriceKind.SHIPPED
+    kind = _kind(kind, paths)
+    if Others(others) is Others.SYNTHETIC:
+        listing = market_listing(symbols or (), kind=kind, paths=paths)
+        if kind is PriceKind.SHIPPED:
+            # The days of all shipped symbols are the same: one is enough where none was named.
+            series, start = shipped_series(listing.bars or bundled.SYMBOLS[:1]), start or DEFAULT_REPLAY_START
+        else:
+            series = load_bars(paths)
+        return MixedPrices(series, listing, calendar, start=start, seed=seed, prints=prints, quiet=quiet)
     if kind is PriceKind.SYNTHETIC:
         names = symbols or DEFAULT_SYMBOLS
         return SyntheticPrices(calendar, symbols=names, start=start, seed=seed, halts=halts, quiet=quiet)
@@ -63,6 +80,23 @@ def make_prices(
     else:
         series = _selected(load_bars(paths), symbols)
     return ReplayPrices(series, calendar, start=start, seed=seed, prints=prints, quiet=quiet)
+
+
+def market_listing(
+    symbols: Sequence[str], *, kind: PriceKind | str | None = None, paths: Sequence[Path | str] = ()
+) -> Listing:
+    """Which prices each symbol of a mixed market has (see `make_prices`; `others` synthetic). Reads no bars.
+
+    Raises InvalidRequest when nothing can be listed or everything is synthetic anyway, InvalidData for missing files.
+    """
+    kind = _kind(kind, paths)
+    if kind is PriceKind.SYNTHETIC:
+        raise InvalidRequest("others at synthetic prices", "the whole market is synthetic", "leave --others out")
+    return listing_of(symbols, bundled.SYMBOLS if kind is PriceKind.SHIPPED else bar_symbols(paths))
+
+
+def _kind(kind: PriceKind | str | None, paths: Sequence[Path | str]) -> PriceKind:
+    return PriceKind(kind) if kind else PriceKind.FILES if paths else PriceKind.SHIPPED
 
 
 def _selected(series: list[BarSeries], symbols: Sequence[str] | None) -> list[BarSeries]:

@@ -142,8 +142,12 @@ class ReplayPrices(WalkedPrices):
         if not series:
             raise InvalidRequest("a replay", "there are no bars", "name at least one file")
         tapes = [ReplayTape(one, calendar, prints) for one in series]
-        begins = _default_start(tapes) if start is None else _start_on(tapes, calendar, start)
-        super().__init__(tapes, calendar, begins, seed=seed, quiet=quiet)
+        super().__init__(tapes, calendar, replay_start(tapes, calendar, start), seed=seed, quiet=quiet)
+
+
+def replay_start(tapes: Sequence[ReplayTape], calendar: SessionCalendar, start: date | None) -> datetime:
+    """Where market time begins over these bars, as ReplayPrices has it. Raises InvalidData, InvalidRequest."""
+    return _default_start(tapes) if start is None else _start_on(tapes, calendar, start)
 
 
 def _default_start(tapes: Sequence[ReplayTape]) -> datetime:

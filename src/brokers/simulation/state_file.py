@@ -12,6 +12,7 @@ from typing import Any
 
 from ..errors import ConfigurationError
 from .gateway_settings import GatewaySettings
+from .prices import Others
 
 VERSION = 1
 
@@ -89,11 +90,15 @@ def is_untouched(path: Path) -> bool:
 
 def _fingerprint(settings: GatewaySettings) -> str:
     """Names the prices: other prices would make nonsense of the account's positions."""
-    chosen = (
+    mixed = settings.others == Others.SYNTHETIC
+    chosen: tuple[object, ...] = (
         str(settings.price_kind or ""),
         settings.clock == "wall",
         sorted(str(path.resolve()) for path in settings.bars),
-        sorted(settings.symbols),
+        # A symbol's synthetic prices are the same whatever else is listed: more symbols do not change the market.
+        [] if mixed else sorted(settings.symbols),
         settings.exchange.seed,
     )
+    if mixed:
+        chosen = (*chosen, str(settings.others))
     return hashlib.sha256(repr(chosen).encode()).hexdigest()[:16]

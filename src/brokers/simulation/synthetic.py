@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
+from functools import lru_cache
 from math import exp, log
 from random import Random
 
@@ -63,25 +64,56 @@ CHARACTERS: dict[str, Character] = {
 DEFAULT_SYMBOLS = tuple(CHARACTERS)
 
 
-class SyntheticTape:
-    """One symbol's days, made when asked for and the same whenever asked."""
+@dataclass(frozen=True, slots=True)
+class Company:
+    """What a tape shares with the bars of other symbols beside it.
 
-    def __init__(self, symbol: str, calendar: SessionCalendar, start: date, seed: int, *, halts: float = 0.0) -> None:
+    Its days begin PAST_DAYS before `first`, whatever the start, so that a day has one price for every start; none
+    follow `last`. `prints` a session, on past and coming days alike.
+    """
+
+    first: date
+    last: date
+    prints: int
+
+
+class SyntheticTape:
+    """One symbol's days, made when asked for and the same whenever asked.
+
+    `company` None: endless, and at its character's price the day before `start`.
+    """
+
+    def __init__(
+        self,
+        symbol: str,
+        calendar: SessionCalendar,
+        start: date,
+        seed: int,
+        *,
+        halts: float = 0.0,
+        company: Company | None = None,
+    ) -> None:
         self._symbol = normalize_symbol(symbol)
         self._character = CHARACTERS.get(self._symbol) or _character_of(self._symbol)
         self._details = MES if self._symbol == "MES" else stock(self._symbol)
+        if company is not None:
+            name = f"{self._details.long_name} (SYNTHETIC PRICES)"
+            self._details = replace(self._details, long_name=name)
         self._grid = Grid(self._details.increments)
         self._calendar, self._start, self._seed, self._halts = calendar, start, seed, halts
-        first = start - timedelta(days=PAST_DAYS * 8 // 5)
+        self._company = company
+        first = (start if company is None else company.first) - timedelta(days=PAST_DAYS * 8 // 5)
         self._days = [day.day for day in calendar.trading_days(first, start)]
         if len(self._days) < PAST_DAYS or self._days[-1] != start:
             raise InvalidRequest(f"a synthetic market from {start}", "the calendar has too few trading days before it")
+        #: Log price at the open, and log return of the session, by day.
+        self._paths: dict[date, tuple[float, float]] = {}
         self._bars: dict[date, tuple[int, int, int, int, int]] = {}
-
-        self._level = log(self._character.price) - self._past_drift()
+        returns = [self._returns(day, self._rng(day)) for day in self._days]
+        self._level = log(self._character.price) - (0.0 if company else _drift(returns[:-1]))
         self._close = self._level
-        for day in self._days:
-            self._make(day)
+        for day, both in zip(self._days, returns, strict=True):
+            self._lead_on(day, *both)
 
     @property
     def details(self) -> InstrumentDetails:
@@ -97,13 +129,15 @@ class SyntheticTape:
 
     @property
     def last_day(self) -> date | None:
-        return None
+        return None if self._company is None else self._company.last
 
     def bars_on(self, day: TradingDay) -> Sequence[SourceBar]:
         self._reach(day.day)
+        if day.day not in self._paths:
+            return ()
         prices = self._bars.get(day.day)
         if prices is None:
-            return ()
+            prices = self._bars[day.day] = self._bar(day.day)
         return (SourceBar(day.open, day.close, *prices),)
 
     def day_before(self, day: date) -> date | None:
@@ -113,6 +147,8 @@ class SyntheticTape:
 
     def style_on(self, day: date) -> WalkStyle:
         prints = LIVE_PRINTS if day >= self._start else PAST_PRINTS
+        if self._company is not None:
+            prints = self._company.prints
         return WalkStyle(prints, self._character.spread, 1 if self._symbol == "MES" else 100)
 
     def adjustment(self, day: date) -> float:
@@ -134,42 +170,43 @@ class SyntheticTape:
         return [*before, (begins, *last[1:5], None, 0, True), *burst, *after]
 
     def _reach(self, day: date) -> None:
-        """Make the days up to `day`, each from the one before."""
+        """Make the days up to `day`, each from the one before; none after the last."""
+        final = self.last_day
+        day = day if final is None else min(day, final)
         while self._days[-1] < day:
             first = self._days[-1] + timedelta(days=1)
-            days = self._calendar.trading_days(first, max(day, first + timedelta(days=30)))
+            until = max(day, first + timedelta(days=30))
+            days = self._calendar.trading_days(first, until if final is None else min(until, final))
             if not days:
                 return
             for each in days:
                 self._days.append(each.day)
-                self._make(each.day)
+                self._lead_on(each.day, *self._returns(each.day, self._rng(each.day)))
 
     def _rng(self, day: date) -> Random:
         return Random(seed_for("day", self._seed, self._symbol, day))
 
     def _returns(self, day: date, rng: Random) -> tuple[float, float]:
         """Log returns overnight and in the session."""
-        common = Random(seed_for("factor", self._seed, day))
-        shock = _SHOCK if common.random() < _SHOCK_CHANCE or rng.random() < _SHOCK_CHANCE else 1.0
+        chance, common_night, common_session = _factor(self._seed, day)
+        shock = _SHOCK if chance < _SHOCK_CHANCE or rng.random() < _SHOCK_CHANCE else 1.0
         own = (1 - _COMMON**2) ** 0.5
         scale = self._character.volatility * shock
-        night = _COMMON * common.gauss(0, 1) + own * rng.gauss(0, 1)
-        session = _COMMON * common.gauss(0, 1) + own * rng.gauss(0, 1)
+        night = _COMMON * common_night + own * rng.gauss(0, 1)
+        session = _COMMON * common_session + own * rng.gauss(0, 1)
         return scale * _OVERNIGHT**0.5 * night, scale * (1 - _OVERNIGHT) ** 0.5 * session
 
-    def _past_drift(self) -> float:
-        """How far the days before the start would move a price that begins at its level."""
-        offset = 0.0
-        for day in self._days[:-1]:
-            offset += sum(self._returns(day, self._rng(day))) - _REVERSION * offset
-        return offset
+    def _lead_on(self, day: date, night: float, session: float) -> None:
+        opened = self._close + (night - _REVERSION * (self._close - self._level))
+        self._paths[day] = (opened, session)
+        self._close = opened + session
 
-    def _make(self, day: date) -> None:
+    def _bar(self, day: date) -> tuple[int, int, int, int, int]:
+        """Open, high, low, close in grid units, and volume."""
         rng = self._rng(day)
-        night, session = self._returns(day, rng)
-        night -= _REVERSION * (self._close - self._level)
-        opened = self._close + night
-        self._close = closed = opened + session
+        self._returns(day, rng)  # the draws that come first
+        opened, session = self._paths[day]
+        closed = opened + session
         reach = self._character.volatility * 0.5
         high = max(opened, closed) + reach * rng.random()
         low = min(opened, closed) - reach * rng.random()
@@ -178,8 +215,22 @@ class SyntheticTape:
         floor = self._grid.step_at(0)
         prices = [max(floor, units(exp(value))) for value in (opened, high, low, closed)]
         # A day always has room for a bid and an ask.
-        prices[1] = max(prices[1], max(prices) + floor)
-        self._bars[day] = (prices[0], prices[1], prices[2], prices[3], volume)
+        return prices[0], max(prices[1], max(prices) + floor), prices[2], prices[3], volume
+
+
+def _drift(returns: Sequence[tuple[float, float]]) -> float:
+    """How far these days move a price that begins at its level."""
+    offset = 0.0
+    for both in returns:
+        offset += sum(both) - _REVERSION * offset
+    return offset
+
+
+@lru_cache(maxsize=8192)
+def _factor(seed: int, day: date) -> tuple[float, float, float]:
+    """What all symbols share on a day: the chance of a shock, and two standard normal moves."""
+    common = Random(seed_for("factor", seed, day))
+    return common.random(), common.gauss(0, 1), common.gauss(0, 1)
 
 
 def _character_of(symbol: str) -> Character:
