@@ -147,6 +147,14 @@ class Settings(BaseSettings):
     professional: bool = False
     #: IBKR Pro's plan that the paper gateway charges by.
     commission_plan: Literal["fixed", "tiered"] = "fixed"
+    #: Ollama server behind the host's model type `gpu_ollama`: host, host:port or URL (without port: 11434, 80 or 443).
+    ollama_host: str = "127.0.0.1:11434"
+    #: Model asked where the agent names none; pulled on that server beforehand.
+    ollama_model: str = "llama3.1:8b"
+    #: Tokens of question and answer together; what does not fit is an error, never cut in silence.
+    ollama_num_ctx: Annotated[int, Field(ge=512, le=2**20)] = 16_384
+    #: Seconds until a model's answer must have come.
+    ollama_timeout: Annotated[float, Field(gt=0, le=600)] = 90.0
     #: Least severe records that are logged.
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     #: One line for people, or one JSON object a line.
@@ -189,7 +197,7 @@ class Settings(BaseSettings):
     def _upper(cls, value: Any) -> Any:
         return value.strip().upper() if isinstance(value, str) else value
 
-    @field_validator("host", "portal_host", "account")
+    @field_validator("host", "portal_host", "account", "ollama_host", "ollama_model")
     @classmethod
     def _not_blank(cls, value: str | None) -> str | None:
         if value is not None and (not value.strip() or any(letter.isspace() for letter in value.strip())):

@@ -333,3 +333,16 @@ def test_importing_reads_nothing(monkeypatch):
 
     importlib.import_module(module.__name__)
     assert issubclass(module.Settings, Settings)
+
+
+def test_the_ollama_server_and_its_model_come_from_the_environment(monkeypatch):
+    assert (load_settings().ollama_host, load_settings().ollama_timeout) == ("127.0.0.1:11434", 90.0)
+    monkeypatch.setenv("IB_OLLAMA_HOST", "https://gpu.lan:8443")
+    monkeypatch.setenv("IB_OLLAMA_MODEL", " qwen3:32b ")
+    monkeypatch.setenv("IB_OLLAMA_NUM_CTX", "32768")
+    monkeypatch.setenv("IB_OLLAMA_TIMEOUT", "45")
+    settings = load_settings()
+    assert (settings.ollama_host, settings.ollama_model) == ("https://gpu.lan:8443", "qwen3:32b")
+    assert (settings.ollama_num_ctx, settings.ollama_timeout) == (32_768, 45.0)
+    assert "IB_OLLAMA_MODEL" in refusal(ollama_model=" ").what
+    assert "IB_OLLAMA_NUM_CTX" in refusal(ollama_num_ctx=0).what
