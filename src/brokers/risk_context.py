@@ -13,13 +13,16 @@ from typing import Any, Generic, TypeVar
 from .domain.account import AccountSummary, Position
 from .domain.instrument import Instrument, InstrumentDetails
 from .domain.market_data import DataType, Quote
-from .domain.order import NewOrder, Order, OrderType, Side
+from .domain.order import NewOrder, Order, OrderType, Side, TimeInForce
 from .domain.sessions import Session, TradingDay
 from .errors import BrokerError, RiskRefusal
 from .risk_policy import RiskPolicy
 from .risk_view import RiskView, loss_day
 
 ZERO = Decimal(0)
+
+#: Sessions in which a broker holds a DAY order of regular hours until the open; UNKNOWN may be any of them, or none.
+AWAY = frozenset({Session.PRE, Session.POST, Session.OVERNIGHT, Session.CLOSED})
 
 _T = TypeVar("_T")
 
@@ -213,10 +216,37 @@ class OrderContext:
         return decimal(quote.bid), decimal(quote.ask)
 
     @once
+    def could_wait(self) -> bool:
+        """Whether a broker would hold it until the regular open: a DAY limit order without outside_rth, sent before."""
+        order = self.order
+        return (
+            order.type is OrderType.LIMIT
+            and order.tif is TimeInForce.DAY
+            and not order.outside_rth
+            and self.session in AWAY
+        )
+
+    @once
+    def waits(self) -> bool:
+        """Whether it would be held until the regular open, and the policy lets it."""
+        return self.policy.queue_outside_session and self.could_wait
+
+    @once
+    def reference(self) -> Decimal | None:
+        """The last known price, of any age, that an order which waits is measured by while there is no touch."""
+        quote = self.quote
+        if not self.waits or quote is None or self.touch is not None:
+            return None
+        if quote.age(self.now) < -self.policy.max_quote_age:
+            return None
+        known = (price for price in (quote.last, quote.close) if price is not None and price > 0)
+        return next((decimal(price) for price in known), None)
+
+    @once
     def price(self) -> Decimal | None:
         """The highest price per share that this order may plausibly trade at, in the instrument's currency."""
         order = self.order
-        near = None if self.touch is None else self.touch[1 if self.side is Side.BUY else 0]
+        near = self.reference if self.touch is None else self.touch[1 if self.side is Side.BUY else 0]
         if order.limit_price is not None and self.side is Side.BUY:
             return order.limit_price
         known = [p for p in (order.limit_price, order.stop_price, near) if p is not None]
@@ -311,6 +341,14 @@ class OrderContext:
         return None if rate is None else amount * rate
 
     @once
+    def net_liquidation(self) -> Decimal | None:
+        """The account's, in USD; None when it is not known or there is no rate."""
+        summary = self.summary
+        if summary is None or summary.net_liquidation is None:
+            return None
+        return self.usd(summary.net_liquidation, summary.currency)
+
+    @once
     def unit_value(self) -> Decimal | None:
         """USD for one share or contract of this order at `price`."""
         return None if self.price is None else self._unit(self.price)
@@ -323,7 +361,11 @@ class OrderContext:
         """USD of what is held, and works on this order's side already, in this order's direction."""
         if self.price is None:
             return None
-        marks = (self.price, *(self.touch or ()))
+        marks = [self.price]
+        if self.touch is not None:
+            marks += self.touch
+        elif self.reference is not None:
+            marks.append(self.reference)
         unit = self._unit(max(marks))
         standing = self.held * self.side.sign + self._competing(foreign=True)
         return None if unit is None else max(standing, ZERO) * unit

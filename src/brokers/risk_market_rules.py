@@ -7,10 +7,11 @@ from decimal import Decimal
 
 from .domain.order import Order, OrderType, Side, TimeInForce
 from .domain.sessions import Session
-from .risk_context import OrderContext, Refusal, same_contract
+from .risk_context import ZERO, OrderContext, Refusal, same_contract
 from .risk_view import day_began
 
 _BPS = Decimal(10_000)
+_QUEUEING = "queue_outside_session (IB_RISK__QUEUE_OUTSIDE_SESSION)"
 
 
 # Price and moment
@@ -21,6 +22,8 @@ def outside_hours(c: OrderContext) -> Refusal | None:
         return None
     order = c.order
     if c.occasion.opens:
+        if c.could_wait and c.session is not Session.PRE and not c.waits:
+            return _not_queued(c)
         allowed = order.limit_price is not None and order.type is not OrderType.MIDPRICE
     else:
         # Resting stops protect through the night; an order for the next auction is not a market order now.
@@ -29,9 +32,18 @@ def outside_hours(c: OrderContext) -> Refusal | None:
         return None
     return Refusal(
         f"the session is {c.session}, where only limit orders are sent",
-        "give a limit price and outside_rth, or wait for the open",
+        f"give a limit price and outside_rth, or a DAY limit order with {_QUEUEING} on, or wait for the open",
         f"{order.type} in {c.session}",
         "limit orders",
+    )
+
+
+def _not_queued(c: OrderContext) -> Refusal:
+    return Refusal(
+        f"the session is {c.session}, and a DAY order of regular hours would wait for the next open",
+        f"give it outside_rth, turn {_QUEUEING} on to let it wait, or wait for the open",
+        f"DAY {c.order.type} in {c.session}",
+        "an order that works now",
     )
 
 
@@ -64,11 +76,15 @@ def suspect_quote(c: OrderContext) -> Refusal | None:
 
 
 def fresh_quote(c: OrderContext) -> Refusal | None:
-    if c.quote_fault is None:
+    if c.quote_fault is None or c.reference is not None:
         return None
     value, why = c.quote_fault
+    if c.waits:
+        why = f"{why}, and no last price is known to measure it by"
+        return Refusal(why, "ask for a quote first, or wait for the open", value, "a known price")
     limit = f"a live two-sided quote within {c.policy.max_quote_age.total_seconds():g} s"
-    return Refusal(why, "wait for a fresh quote", value, limit)
+    other_way = f", or turn {_QUEUEING} on" if c.could_wait else ""
+    return Refusal(why, f"wait for a fresh quote{other_way}", value, limit)
 
 
 def stop_side(c: OrderContext) -> Refusal | None:
@@ -84,9 +100,14 @@ def stop_side(c: OrderContext) -> Refusal | None:
 
 
 def collar(c: OrderContext) -> Refusal | None:
-    if c.touch is None or c.parent is not None:
+    if c.parent is not None:
         return None
-    bid, ask = c.touch
+    if c.touch is not None:
+        bid, ask = c.touch
+    elif c.reference is not None and c.occasion.opens:
+        bid = ask = c.reference
+    else:
+        return None
     mid = (bid + ask) / 2
     allowed = c.policy.collar_bps if c.occasion.opens else c.policy.exit_collar_bps
     if c.is_market:
@@ -118,7 +139,7 @@ def duplicate(c: OrderContext) -> Refusal | None:
     if not window:
         return None
     for order in c.view.recent_orders(c.now - window):
-        if order.key != c.order.key and _alike(order, c) and (order.state.may_be_live or order.filled):
+        if order.key != c.order.key and _alike(order, c) and _counts(order):
             return Refusal(
                 f"order {order.key} is the same, sent less than {window.total_seconds():g} s ago",
                 "wait, or change it if both are meant",
@@ -126,6 +147,61 @@ def duplicate(c: OrderContext) -> Refusal | None:
                 f"one in {window.total_seconds():g} s",
             )
     return None
+
+
+def _counts(order: Order) -> bool:
+    """Whether it has filled or may still: one that is being written (INTENT) too."""
+    return not order.state.is_terminal or order.filled > 0
+
+
+def repeated_entry(c: OrderContext) -> Refusal | None:
+    window = c.policy.entry_window
+    if not window:
+        return None
+    span = f"{window.total_seconds():g} s"
+    working = next((order for order in c.siblings if _may_open(order, c) and order.remaining), None)
+    if working is not None:
+        why = f"{_named(working)} opens on the same side and may still fill; one entry in {span} is allowed"
+        next_step = f"change it, or cancel it first, or wait until it is done and {span} old"
+        return Refusal(why, next_step, working.key, f"one entry in {span}")
+    recent = _recent_entry(c, window)
+    if recent is None:
+        return None
+    left = window - (c.now - (recent.created_at or c.now))
+    why = f"{_named(recent)} opened on the same side less than {span} ago"
+    return Refusal(why, f"wait another {left.total_seconds():.1f} s", recent.key, f"one entry in {span}")
+
+
+def _named(order: Order) -> str:
+    return f"order {order.key} ({order.intent.side} {order.intent.quantity}, {order.state})"
+
+
+def _recent_entry(c: OrderContext, window: timedelta) -> Order | None:
+    """The newest opening order of ours on this side that was created within `window` and has filled or may still.
+
+    Where shorts are allowed, an order may have closed a position instead: the position that we own now is followed
+    back through the fills since, and an order that did not leave one on its own side was an exit.
+    """
+    owned = c.owned * c.side.sign
+    for order in c.view.recent_orders(c.now - window):
+        if (order.intent.account or c.view.default_account()) != c.account:
+            continue
+        if not same_contract(order.instrument, c.instrument):
+            continue
+        if order.intent.side is not c.side:
+            owned += order.filled
+            continue
+        closed = c.policy.allow_short and order.filled > ZERO and owned <= ZERO
+        if _may_open(order, c) and _counts(order) and not closed:
+            return order
+        owned -= order.filled
+    return None
+
+
+def _may_open(order: Order, c: OrderContext) -> bool:
+    """Another order of ours on this side that is neither a bracket's leg nor marked as an exit."""
+    marked = order.foreign or order.intent.reduce_only or order.parent_key is not None
+    return order.intent.side is c.side and order.key != c.order.key and not marked
 
 
 def _alike(order: Order, c: OrderContext) -> bool:

@@ -52,6 +52,11 @@ class RiskPolicy:
     open_blackout: timedelta = timedelta(seconds=5)
     #: Same contract, side, quantity and prices again within this long is a duplicate.
     duplicate_window: timedelta = timedelta(seconds=5)
+    #: One opening order of a contract, account and side in this long, and none while an earlier one works; 0 is off.
+    entry_window: timedelta = timedelta(0)
+    #: Whether a DAY limit order without outside_rth may wait at the broker for the open, measured by the last known
+    #: price, when it comes outside the regular session.
+    queue_outside_session: bool = False
     #: Names that may not be bought or shorted; what is held may still be left.
     restricted: frozenset[str] = frozenset()
     #: Nothing at all is sent but cancels.
@@ -90,9 +95,9 @@ class RiskPolicy:
         return cls(**{name: _convert(name, value) for name, value in values.items()})
 
 
-_DURATIONS = ("max_quote_age", "open_blackout", "duplicate_window")
+_DURATIONS = ("max_quote_age", "open_blackout", "duplicate_window", "entry_window")
 _COUNTS = ("max_orders_per_minute", "max_orders_per_day", "max_open_orders_per_side", "min_day_trades_remaining")
-_FLAGS = ("allow_delayed_quotes", "read_only", "allow_short")
+_FLAGS = ("queue_outside_session", "allow_delayed_quotes", "read_only", "allow_short")
 _WORDS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
 _MONEY = (
     "max_position_value",

@@ -91,7 +91,7 @@ def _sized(
     return Refusal(f"{value:.2f} USD {what}: {why}", "order fewer", value, limit, fits=fits)
 
 
-def _unvalued(what: str, limit: Decimal) -> Refusal:
+def _unvalued(what: str, limit: Decimal | str) -> Refusal:
     return Refusal(f"{what} cannot be valued in USD", "wait for a quote and a rate", "unknown", limit, fits=ZERO)
 
 
@@ -107,6 +107,15 @@ def order_value(c: OrderContext) -> Refusal | None:
     if c.unit_value is None:
         return _unvalued("the order", limit)
     return _sized(c, c.quantity * c.unit_value, limit, c.unit_value, ZERO, "in one order", "above the limit")
+
+
+def order_equity(c: OrderContext) -> Refusal | None:
+    net, unit = c.net_liquidation, c.unit_value
+    if net is None or unit is None:
+        return _unvalued("the account" if net is None else "the order", "net liquidation")
+    # The whole order: a change may not grow it past the account by the part that is filled.
+    value, filled = c.order.quantity * unit, c.filled * unit
+    return _sized(c, value, max(net, ZERO), unit, filled, "in one order", "more than the account's net liquidation")
 
 
 def _position_limit(c: OrderContext, limit: Decimal, what: str) -> Refusal | None:
@@ -126,10 +135,7 @@ def symbol_limit(c: OrderContext) -> Refusal | None:
 
 
 def concentration(c: OrderContext) -> Refusal | None:
-    summary = c.summary
-    net = None
-    if summary is not None and summary.net_liquidation is not None:
-        net = c.usd(summary.net_liquidation, summary.currency)
+    net = c.net_liquidation
     if net is None:
         return _unvalued("the account", c.policy.max_concentration)
     limit = max(net, ZERO) * c.policy.max_concentration

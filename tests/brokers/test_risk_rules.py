@@ -81,6 +81,39 @@ def test_order_value_and_order_quantity(world):
     assert (error.data["rule"], error.data["largest"]) == ("order_quantity", D(500))
 
 
+def test_one_order_is_worth_no_more_than_the_account_whatever_the_caps_say(world):
+    engine = world.engine(**WIDE)
+    engine.check(world.order("BUY", 1_000, limit_price=100))
+    error = refused(engine, world.order("BUY", 8_100, limit_price=100))
+    assert (error.data["rule"], error.data["value"]) == ("order_equity", D(810_000))
+    assert (error.data["limit"], error.data["largest"]) == (D(100_000), D(1_000))
+    world.summarise(net_liquidation=D(96_000))
+    assert refused(engine, world.order("BUY", 8_100)).data["largest"] == D(959)  # at the ask of 100.02
+
+
+def test_equity_in_another_currency_is_converted(world):
+    world.summarise(net_liquidation=D(100_000), currency="EUR")
+    world.start = DayStart(date(2026, 11, 20), D(100_000), currency="EUR")
+    world.rates["EUR"] = D("1.2")
+    engine = world.engine(**WIDE)
+    engine.check(world.order("BUY", 1_200, limit_price=100))
+    assert rule_of(engine, world.order("BUY", 1_201, limit_price=100)) == "order_equity"
+
+
+def test_a_change_may_not_grow_an_order_past_the_account_by_what_is_filled(world):
+    mine = world.working("BUY", 900, limit_price=100, filled=600)
+    engine = world.engine(**WIDE)
+    engine.check(OrderChange(quantity=D(1_000)).apply(mine.intent), replaces=mine)
+    error = refused(engine, OrderChange(quantity=D(1_500)).apply(mine.intent), replaces=mine)
+    assert (error.data["rule"], error.data["largest"]) == ("order_equity", D(1_000))
+
+
+def test_an_exit_is_not_measured_by_what_is_left_of_the_account(world):
+    world.hold(500)
+    world.summarise(net_liquidation=D(1_000))
+    world.engine(**WIDE).check(world.order("SELL", 500, limit_price=100))
+
+
 def test_a_symbol_may_have_its_own_lower_limit(world):
     engine = world.engine(symbol_limits={"aapl": D(1_000)})
     engine.check(world.order("BUY", 10, limit_price=100))
@@ -512,6 +545,11 @@ def test_an_order_that_never_worked_is_no_duplicate(world):
     assert rule_of(world.engine(), world.order("BUY", 10, limit_price=100)) == "duplicate"
 
 
+def test_an_order_that_is_being_written_is_a_duplicate_already(world):
+    world.past.append(replace(world.working("BUY", 10, limit_price=100), state=OrderState.INTENT))
+    assert rule_of(world.engine(), world.order("BUY", 10, limit_price=100)) == "duplicate"
+
+
 @pytest.mark.parametrize(
     ("resting", "fields", "rule"),
     [
@@ -755,6 +793,7 @@ SCENES: dict[str, Scene] = {
     "stop_side": Scene(order={"type": OrderType.STOP, "stop_price": D(50)}),
     "collar": Scene(order={"limit_price": D(200)}),
     "duplicate": Scene(lambda world: world.past.append(world.working("BUY", 10))),
+    "repeated_entry": Scene(lambda world: world.working("BUY", 7), limits={"entry_window": timedelta(seconds=60)}),
     "self_cross": Scene(lambda world: world.working("SELL", 10, limit_price=100)),
     "open_orders_per_side": Scene(limits={"max_open_orders_per_side": 0}),
     "orders_per_minute": Scene(limits={"max_orders_per_minute": 0}),
@@ -763,6 +802,12 @@ SCENES: dict[str, Scene] = {
     "day_trades": Scene(lambda world: world.summarise(day_trades_remaining=0)),
     "order_quantity": Scene(limits={"max_order_quantity": D(9)}),
     "order_value": Scene(limits={"max_order_value": D(9)}),
+    "order_equity": Scene(
+        lambda world: (
+            world.summarise(net_liquidation=D(900)),
+            setattr(world, "start", DayStart(date(2026, 11, 20), D(900))),
+        ),
+    ),
     "position_value": Scene(limits={"max_position_value": D(9)}),
     "symbol_limit": Scene(limits={"symbol_limits": {"AAPL": D(9)}}),
     "concentration": Scene(limits={"max_concentration": D("0.001")}),

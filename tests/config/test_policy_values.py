@@ -28,6 +28,8 @@ VALUES = {
     "allow_delayed_quotes": ("yes", True),
     "open_blackout": ("60", timedelta(minutes=1)),
     "duplicate_window": (0, timedelta(0)),
+    "entry_window": ("60", timedelta(minutes=1)),
+    "queue_outside_session": ("on", True),
     "restricted": (["gme", "BRK-B"], frozenset({"GME", "BRK B"})),
     "read_only": (True, True),
     "allow_short": ("false", False),

@@ -95,6 +95,7 @@ class Refused:
 
 _QUEUED = "IB would queue it unnoticed until the next session"
 _LATER = "send it in the session, or make it GTC to let it rest"
+_QUEUEING = "turn queue_outside_session on (IB_RISK__QUEUE_OUTSIDE_SESSION) for a limit order"
 _UNKNOWN = "the calendar does not know the session"
 _REGULAR_ONLY = "it works in regular hours only"
 _AUCTION_PAST = "today's auction is past"
@@ -121,9 +122,9 @@ SESSIONS: dict[tuple[Window, Session], tuple[str, str] | None] = {
     (Window.CLOSING, Session.UNKNOWN): (_UNKNOWN, "ask the contract's hours"),
     (Window.DAY_REGULAR, Session.PRE): None,
     (Window.DAY_REGULAR, Session.REGULAR): None,
-    (Window.DAY_REGULAR, Session.POST): (_QUEUED, f"{_LATER}, or set outside_rth"),
-    (Window.DAY_REGULAR, Session.OVERNIGHT): (_QUEUED, _LATER),
-    (Window.DAY_REGULAR, Session.CLOSED): (_QUEUED, _LATER),
+    (Window.DAY_REGULAR, Session.POST): (_QUEUED, f"{_LATER}, or set outside_rth, or {_QUEUEING}"),
+    (Window.DAY_REGULAR, Session.OVERNIGHT): (_QUEUED, f"{_LATER}, or {_QUEUEING}"),
+    (Window.DAY_REGULAR, Session.CLOSED): (_QUEUED, f"{_LATER}, or {_QUEUEING}"),
     (Window.DAY_REGULAR, Session.UNKNOWN): (_UNKNOWN, _LATER),
     (Window.DAY_EXTENDED, Session.PRE): None,
     (Window.DAY_EXTENDED, Session.REGULAR): None,
@@ -141,17 +142,24 @@ SESSIONS: dict[tuple[Window, Session], tuple[str, str] | None] = {
 
 
 def check_conditions(
-    order: NewOrder, instrument: Instrument, *, now: datetime, session: Session, day: TradingDay | None
+    order: NewOrder,
+    instrument: Instrument,
+    *,
+    now: datetime,
+    session: Session,
+    day: TradingDay | None,
+    waits: bool = False,
 ) -> Refused | None:
     """Whether IB takes `order` for the qualified `instrument` at `now`; None when it does.
 
-    `day` is today's trading day (None when there is none, or it is not known). Moments are aware.
+    `day` is today's trading day (None when there is none, or it is not known). Moments are aware. `waits`: the order
+    is meant to be held until the next open.
     """
     window = window_of(order.type, order.tif, order.outside_rth)
     return (
         _by_contract(order, instrument)
         or _by_type(order)
-        or _by_session(window, session)
+        or (None if waits else _by_session(window, session))
         or _by_cut_off(window, instrument, now, day)
         or _by_date(order, now)
     )

@@ -67,7 +67,7 @@ def order_type_offered(c: OrderContext) -> Refusal | None:
 
 def order_conditions(c: OrderContext) -> Refusal | None:
     instrument = c.details.instrument if c.details is not None else c.instrument
-    refused = check_conditions(c.order, instrument, now=c.now, session=c.session, day=c.trading_day)
+    refused = check_conditions(c.order, instrument, now=c.now, session=c.session, day=c.trading_day, waits=c.waits)
     return None if refused is None else Refusal(refused.why, refused.next, refused.value, refused.limit)
 
 

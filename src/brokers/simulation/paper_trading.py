@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 from ..base_broker import Health, Subscription, Symbol
 from ..calendar import MarketCalendar
@@ -16,7 +17,7 @@ from ..domain.account import AccountSummary, PnL, Position
 from ..domain.instrument import Instrument, InstrumentDetails
 from ..domain.market_data import Bar, BarSize, BarSource, BarUpdate, MarketEvent, Quote, StreamKind
 from ..domain.order import NewOrder
-from ..errors import BrokerError, NoData
+from ..errors import BrokerError, ConfigurationError, NoData
 from ..journal import Journal
 from ..managed_broker import ManagedBroker, StopSettings, as_instrument
 from ..orders import OrderSettings
@@ -96,13 +97,20 @@ class PaperBroker(ManagedBroker):
         seed: int = 0,
         journal: Journal | None = None,
         policy: RiskPolicy | None = None,
+        risk: Mapping[str, Any] | None = None,
         speed: float | None = 1.0,
     ) -> PaperBroker:
         """A paper broker over OHLCV files or folders, or the shipped daily bars when `bars` is empty.
 
-        `symbols` selects among the bars; `start` is the first day replayed. `journal` None keeps it in memory.
-        Raises InvalidData, InvalidRequest or UnknownInstrument for bars that cannot serve.
+        `symbols` selects among the bars; `start` is the first day replayed. `journal` None keeps it in memory. `risk`
+        gives limits as plain values by the names of RiskPolicy, as in Settings.risk, in the place of `policy`.
+        Raises InvalidData, InvalidRequest or UnknownInstrument for bars that cannot serve, and ConfigurationError for
+        limits that cannot be, or for both kinds of them.
         """
+        if risk is not None:
+            if policy is not None:
+                raise ConfigurationError("paper broker", "both `policy` and `risk` are given", "give one of them")
+            policy = RiskPolicy.from_settings(risk)
         calendar = MarketCalendar()
         prices = make_prices(calendar, paths=bars, symbols=symbols, start=start, seed=seed)
         exchange = Exchange(prices, calendar=calendar, commissions=PriceList())
