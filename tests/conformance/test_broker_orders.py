@@ -53,6 +53,13 @@ async def position(world: World) -> Decimal:
     return rows[0].quantity if rows else D(0)
 
 
+async def nearly_all_the_margin_used(world: World) -> None:
+    """1 900 shares in two orders, since no single one may be worth more than the account."""
+    for minute, quantity in ((1, 950), (2, 950)):
+        placed = await world.broker.place(order(Side.BUY, quantity, OrderType.LIMIT, limit_price=D("100.01")))
+        assert (await done_at(world, placed.key, minute)).state is OrderState.FILLED
+
+
 async def refused_by_the_door(world: World, intent: NewOrder) -> bool:
     """Whether the world's door lacks the order's type or TIF, and said so before anything left (fault O48)."""
     if not world.lacks & {intent.type, intent.tif}:
@@ -276,11 +283,12 @@ async def test_what_if_answers_margin_and_commission_and_places_nothing(world: W
 
 
 async def test_the_broker_s_refusal_is_an_error_and_leaves_no_order(world: World) -> None:
+    await nearly_all_the_margin_used(world)
     with pytest.raises(OrderRejected) as refused:
-        await world.broker.place(order(Side.BUY, 5_000, OrderType.LIMIT, limit_price=D("100.01"), key="poor"))
+        await world.broker.place(order(Side.BUY, 900, OrderType.LIMIT, limit_price=D("100.01"), key="poor"))
     assert refused.value.code == 201
     assert world.broker.order("poor").state is OrderState.REJECTED
-    assert await position(world) == 0
+    assert await position(world) == 1_900
 
 
 async def test_an_unknown_contract_is_refused_before_the_wire(world: World) -> None:
@@ -342,13 +350,14 @@ async def test_the_largest_order_that_margin_allows_is_really_accepted(world: Wo
     """Equity of 100 000 carries at most 200 000 of stock at 50 % initial margin, not 400 000 at 25 % maintenance."""
     if not isinstance(world.broker, IBAdapter):
         return
+    await nearly_all_the_margin_used(world)
     world.broker._margin_what_if = True
     with pytest.raises(RiskRefusal) as refused:
-        await world.broker.place(order(Side.BUY, 5_000, OrderType.LIMIT, limit_price=D("100.01")))
+        await world.broker.place(order(Side.BUY, 900, OrderType.LIMIT, limit_price=D("100.01")))
     largest = refused.value.largest
     assert refused.value.rule == "margin"
     assert largest is not None
-    assert 1_900 < largest < 2_000
+    assert 50 < largest < 100
     placed = await world.broker.place(order(Side.BUY, int(largest), OrderType.LIMIT, limit_price=D("100.01")))
     assert (await done_at(world, placed.key, 4)).filled == largest
 

@@ -27,6 +27,9 @@ NEW_YORK = ZoneInfo("America/New_York")
 DAY = datetime(2026, 4, 15, tzinfo=NEW_YORK)
 OPEN = DAY.replace(hour=10).astimezone(UTC)
 CLOSE = DAY.replace(hour=16).astimezone(UTC)
+#: The next regular open, after which the market stands at MORNING for ten minutes.
+REOPEN = (DAY + timedelta(days=1)).replace(hour=9, minute=30).astimezone(UTC)
+MORNING = Decimal("101.00")
 ACCOUNT = "DU0000001"
 
 #: Minutes after 10:00 -> last price; bid and ask stand a cent either side, 300 shares each.
@@ -44,7 +47,7 @@ CENT = Decimal("0.01")
 
 
 class PathPrices:
-    """AAPL and MSFT on the same path, a print every ten seconds until the close of the day."""
+    """AAPL and MSFT on the same path, a print every ten seconds until the close of the day, and after the next open."""
 
     def __init__(self) -> None:
         self.start = OPEN
@@ -55,12 +58,13 @@ class PathPrices:
         return self._details
 
     def price_at(self, moment: datetime) -> Decimal:
+        if moment >= REOPEN:
+            return MORNING
         minutes = (moment - OPEN).total_seconds() / 60
         return Decimal(next(price for start, price in reversed(PATH) if minutes >= start))
 
     def steps(self) -> Iterator[PriceStep]:
-        moment = OPEN
-        while moment < CLOSE:
+        for moment in (*_every_ten_seconds(OPEN, CLOSE), *_every_ten_seconds(REOPEN, REOPEN + timedelta(minutes=10))):
             price = self.price_at(moment)
             for details in self._details:
                 yield PriceStep(
@@ -73,7 +77,6 @@ class PathPrices:
                     price,
                     DISPLAYED,
                 )
-            moment += timedelta(seconds=10)
 
     def history(
         self,
@@ -102,6 +105,12 @@ class PathPrices:
 
     def head_timestamp(self, con_id: int) -> datetime | None:
         return OPEN - timedelta(days=14)
+
+
+def _every_ten_seconds(start: datetime, end: datetime) -> Iterator[datetime]:
+    while start < end:
+        yield start
+        start += timedelta(seconds=10)
 
 
 #: Wide limits: the suite is about orders, not about refusals.
