@@ -1,10 +1,10 @@
 """The paper gateway as the benchmarks run it: a process of its own that can also pour bytes rendered beforehand.
 
-    python -m benchmarks.bench_gateway '{"symbols": 100, "prints": 390, "delay": 0.0}'
+    python -m benchmarks.bench_gateway '{"symbols": 100, "prints": 390, "delay": 0.0, "history_seconds": 0.0, …}'
 
-It is the gateway of the package (`Gateway`) on a market that stands still, with IB's message limit and conflation
-off. One JSON command a line on standard input, one JSON answer a line; the end of the input ends it. Beside the
-gateway's own control commands there are:
+It is the gateway of the package (`Gateway`) on a market that stands still, with conflation off, and IB's message limit
+off unless `message_rate` names it. One JSON command a line on standard input, one JSON answer a line; the end of the
+input ends it. Beside the gateway's own control commands there are:
 
     {"render": {"client": 1, "messages": 20000}}       ticks for all quote lines of that client -> {"bytes_per_message"}
     {"fills": {"client": 1, "order_id": 5, "count": 9}}    one-share fills of a working order, and their statuses
@@ -152,10 +152,16 @@ def delay_first_ticks(gateway: Gateway, seconds: float) -> None:
     HANDLERS[ReqMktData] = late
 
 
-async def serve(symbols: int, prints: int, delay: float) -> None:
+async def serve(symbols: int, prints: int, delay: float, history_seconds: float, message_rate: int) -> None:
     prices = FlatPrices(dict.fromkeys(symbol_names(symbols), PRICE), calendar_for(), START, prints=prints)
     settings = GatewaySettings(
-        tws=TwsSettings(port=0, message_rate=0, conflate=False, market_data_lines=10_000),
+        tws=TwsSettings(
+            port=0,
+            message_rate=message_rate,
+            history_seconds=history_seconds,
+            conflate=False,
+            market_data_lines=10_000,
+        ),
         exchange=ExchangeSettings(accounts=(AccountSettings(cash=Decimal(10_000_000)),)),
         clock=ClockMode.REPLAY,
     )

@@ -14,12 +14,31 @@ _SECONDS = 120.0
 class GatewayServer:
     """``async with GatewayServer(symbols=100) as server:`` starts it; leaving ends it.
 
-    `prints`: trades a session of every symbol, so how lively the market is; `delay`: real seconds to the first tick.
+    `prints`: trades a session of every symbol, so how lively the market is; `delay`: real seconds to the first tick;
+    `history_seconds`: real seconds to an answer with bars; `message_rate`: messages a second that a client may send, 0
+    for any number.
     """
 
-    def __init__(self, *, symbols: int, prints: int = 390, delay: float = 0.0, quick: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        symbols: int,
+        prints: int = 390,
+        delay: float = 0.0,
+        history_seconds: float = 0.0,
+        message_rate: int = 0,
+        quick: bool = False,
+    ) -> None:
         self._idle = 0.0 if quick else 1.2
-        self._options = json.dumps({"symbols": symbols, "prints": prints, "delay": delay})
+        self._options = json.dumps(
+            {
+                "symbols": symbols,
+                "prints": prints,
+                "delay": delay,
+                "history_seconds": history_seconds,
+                "message_rate": message_rate,
+            }
+        )
         self._process: asyncio.subprocess.Process | None = None
         self.host, self.port = "", 0
 

@@ -113,6 +113,10 @@ def gateway(
     message_rate: Annotated[
         int, typer.Option("--message-rate", help="Messages a second per client; 0: no limit.")
     ] = MESSAGES_PER_SECOND,
+    history_seconds: Annotated[
+        float,
+        typer.Option("--history-seconds", help="Real seconds until historical bars are answered; IB: 0.2 to 0.6."),
+    ] = 0.0,
     read_only: Annotated[bool, typer.Option("--read-only", help="Refuse orders, as TWS's Read-Only API.")] = False,
     fault: Annotated[
         list[str] | None, typer.Option("--fault", help="NAME[:ARG…]; repeatable. NAME 'list' prints them.")
@@ -138,6 +142,7 @@ def gateway(
             port=_port(tws_port),
             allowed=_networks(allow or (), general),
             message_rate=message_rate,
+            history_seconds=history_seconds,
             read_only=read_only,
         ),
         portal=PortalSettings(

@@ -96,7 +96,18 @@ class Gateway:
         if self.settings.settle and self.settings.clock is ClockMode.REPLAY:
             self._enter_session()
         if kept is not None:
+            self._check_listed(kept)
             self.exchange.restore(kept.exchange)
+
+    def _check_listed(self, kept: KeptAccount) -> None:
+        """Without its market a position could be neither valued nor closed."""
+        listed = {details.instrument.con_id for details in self.exchange.catalogue()}
+        if missing := sorted(kept.held_contracts() - listed):
+            raise ConfigurationError(
+                f"paper account {self.settings.state_file}",
+                f"it holds contracts that are not listed: {', '.join(map(str, missing))}",
+                "name their symbols as well with --symbols, or start a new account with --fresh",
+            )
 
     def _make_prices(self, resume_at: datetime | None) -> MarketSource:
         settings = self.settings

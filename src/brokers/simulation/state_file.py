@@ -24,6 +24,10 @@ class KeptAccount:
     market_time: datetime
     exchange: dict[str, Any]
 
+    def held_contracts(self) -> set[int]:
+        """Contract numbers of what the accounts hold."""
+        return {int(number) for account in self.exchange["accounts"] for number in account["holdings"]}
+
 
 class AccountFile:
     """One JSON file, replaced as a whole. An account goes on only over the prices with which it began."""

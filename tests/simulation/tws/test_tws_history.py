@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from moondev_ibkr.brokers.errors import ConfigurationError
 from moondev_ibkr.brokers.simulation.gateway import Gateway
 from moondev_ibkr.brokers.simulation.tws import requests as r
+from moondev_ibkr.brokers.simulation.tws.settings import TwsSettings
 
 from .rig import AAPL, RawClient, joined, moving, running
 
@@ -288,3 +291,38 @@ async def test_impossible_tick_requests(request_: r.ReqHistoricalTicks, code: in
     async with running() as gateway, joined(gateway) as client:
         client.send(request_)
         assert (await client.error(code))["reqId"] == 9
+
+
+async def test_bars_may_take_as_long_as_ib_takes() -> None:
+    async with running(source=moving()) as gateway, joined(gateway) as client:
+        at_once = await ask(client, bars())
+    loop = asyncio.get_running_loop()
+    async with running(source=moving(), tws={"history_seconds": 0.2}) as gateway, joined(gateway) as client:
+        asked_at = loop.time()
+        client.send(bars(keepUpToDate=True))
+        client.send(bars(reqId=5))
+        first = await client.until("historicalData", reqId=4)
+        second = await client.until("historicalData", reqId=5)
+        assert loop.time() - asked_at >= 0.2
+        assert list(first["bars"]) == list(second["bars"]) == at_once
+        assert await collect(gateway, client, gateway.now + timedelta(minutes=2))
+
+
+async def test_bars_on_their_way_are_open_requests() -> None:
+    async with running(source=moving(), tws={"history_seconds": 60.0}) as gateway, joined(gateway) as client:
+        for number in range(50):
+            client.send(bars(reqId=number + 1))
+        client.send(bars(reqId=51))
+        assert (await client.error(322))["reqId"] == 51
+        client.send(r.CancelHistoricalData(reqId=7))
+        assert "query cancelled: 7" in (await client.error(162))["errorString"]
+        client.send(bars(reqId=8))
+        assert (await client.error(102))["reqId"] == 8
+        client.send(bars(reqId=52))
+        assert await client.quiet() == []
+
+
+@pytest.mark.parametrize("seconds", [-0.1, 61.0])
+def test_an_answer_that_no_client_waits_for_is_refused(seconds: float) -> None:
+    with pytest.raises(ConfigurationError, match="history_seconds"):
+        TwsSettings(history_seconds=seconds)

@@ -16,7 +16,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ...errors import BrokerError
 from ..events import (
@@ -144,10 +144,17 @@ class TwsDoor:
 
     def serve(self, session: Session, request: Request) -> None:
         """Every request gets an answer: its data, IB's error, or 322 when this gateway itself failed."""
+        self.attempt(session, request, self._handle)
+
+    def _handle(self, session: Session, request: Request) -> None:
+        if not self.faults.intercept(session, request) and not self.offline.take(session, request):
+            HANDLERS[type(request)](session, request)
+
+    def attempt(self, session: Session, request: Request, work: Callable[[Session, Any], None]) -> None:
+        """`work(session, request)`, and the error that the client gets when it fails."""
         name = spec_of(request).name
         try:
-            if not self.faults.intercept(session, request) and not self.offline.take(session, request):
-                HANDLERS[type(request)](session, request)
+            work(session, request)
         except Refusal as refusal:
             subject = request.subject if refusal.subject is None else refusal.subject
             session.error(subject, refusal.code, refusal.text)

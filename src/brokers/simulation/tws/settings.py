@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from ...errors import ConfigurationError
 from .pacing import HISTORY_RULES, MESSAGES_PER_SECOND, HistoryRule
+
+#: Longest `history_seconds`: clients give up after a minute.
+LONGEST_HISTORY = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +31,9 @@ class TwsSettings:
     waiting_connections: int = 1024
     message_rate: int = MESSAGES_PER_SECOND
     history_rules: Sequence[HistoryRule] = HISTORY_RULES
+    #: seconds, real time, from a request for historical bars to its answer; until then it counts as open. IB takes
+    #: some 0.2 to 0.6 for daily bars.
+    history_seconds: float = 0.0
     conflate: bool = True
     read_only: bool = False
     #: sees every client's orders; None: nobody but client 0 for orders placed outside the API
@@ -43,3 +50,11 @@ class TwsSettings:
             (2158, "Sec-def data farm connection is OK:secdefnj"),
         )
     )
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.history_seconds <= LONGEST_HISTORY:
+            raise ConfigurationError(
+                f"history_seconds {self.history_seconds:g}",
+                f"an answer may take 0 to {LONGEST_HISTORY:g} seconds",
+                "IB takes some 0.2 to 0.6",
+            )

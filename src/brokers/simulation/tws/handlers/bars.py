@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -50,10 +51,48 @@ def historical_data(session: Session, request: r.ReqHistoricalData) -> None:
     number, unit = parse_duration(request.durationStr)
     check_step(size, number, unit)
     _check_end(request, source)
-    end = parse_end(request.endDateTime, door.now, details)
+    parse_end(request.endDateTime, door.now, details)
     _pace(session, request, details, size)
     if session.subscription("bars", request.reqId) is not None:
-        raise Refusal(102, "Duplicate ticker ID.")
+        raise _duplicate()
+    if door.settings.history_seconds:
+        late = LateBars(session, request, door.settings.history_seconds)
+        session.subscribe("bars", request.reqId, late, _duplicate())
+    else:
+        send_bars(session, request)
+
+
+def _duplicate() -> Refusal:
+    return Refusal(102, "Duplicate ticker ID.")
+
+
+class LateBars:
+    """A request on its way to IB's historical data farm and back: open until it is answered or cancelled."""
+
+    def __init__(self, session: Session, request: r.ReqHistoricalData, seconds: float) -> None:
+        self._session = session
+        self._request = request
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._answer)
+
+    def close(self) -> None:
+        self._timer.cancel()
+
+    def _answer(self) -> None:
+        session = self._session
+        session.unsubscribe("bars", self._request.reqId)
+        session.door.attempt(session, self._request, send_bars)
+        session.door.flush()
+
+
+def send_bars(session: Session, request: r.ReqHistoricalData) -> None:
+    """The answer to a request that was judged already, with the bars as they stand now."""
+    door = session.door
+    details = door.resolve(request.contract)
+    what = _what(request, details)
+    size = bar_size(request.barSizeSetting)
+    source = bar_source(request.whatToShow, what)
+    number, unit = parse_duration(request.durationStr)
+    end = parse_end(request.endDateTime, door.now, details)
     con_id = details.instrument.con_id or 0
     span = span_before(door.source, con_id, number, unit, end, intraday=size.is_intraday, regular_hours=request.useRTH)
     bars = _bars(session, con_id, size, source, span, request)
@@ -70,7 +109,7 @@ def historical_data(session: Session, request: r.ReqHistoricalData) -> None:
     if request.keepUpToDate:
         current = bars[-1] if bars and not bars[-1].complete else None
         stream = BarStream(session, request, details, size, source, writer, current)
-        session.subscribe("bars", request.reqId, stream, Refusal(102, "Duplicate ticker ID."))
+        session.subscribe("bars", request.reqId, stream, _duplicate())
 
 
 def _what(request: r.ReqHistoricalData, details: InstrumentDetails) -> str:
