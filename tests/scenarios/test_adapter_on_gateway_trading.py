@@ -111,13 +111,13 @@ async def test_a_refusal_names_the_rule_and_nothing_was_sent():
 
 
 async def test_b7_the_brokers_margin_estimate_refuses_with_the_largest_that_fits():
-    async with adapter_world() as world:
+    async with adapter_world(policy=replace(WIDE, margin_buffer=Decimal(80_000))) as world:
         await world.adapter.quote("AAPL")
         with pytest.raises(RiskRefusal) as refused:
-            await world.adapter.place(buy(3000))
+            await world.adapter.place(buy(650))
         assert refused.value.rule == "margin"
         fits = refused.value.largest
-        assert 0 < fits < 3000
+        assert 0 < fits < 650
         order = await world.adapter.place(buy(int(fits) // 2))
         assert order.state in (OrderState.FILLED, OrderState.WORKING, OrderState.PRE_SUBMITTED)
 
