@@ -79,6 +79,44 @@ def test_an_untouched_account_changes_its_market_without_a_word(tmp_path: Path) 
     assert open_account(tmp_path, PaperMarket(seed=2), fresh=False) == (PaperMarket(seed=2), True)
 
 
+def traded(folder: Path) -> None:
+    account = '{"exchange": {"orders": [1], "executions": [], "accounts": []}}'
+    (folder / paper_account.ACCOUNT_FILE).write_text(account)
+
+
+def mixed(*symbols: str, seed: int = 0) -> PaperMarket:
+    return PaperMarket(symbols=symbols, others="synthetic", seed=seed)
+
+
+def test_symbols_are_added_to_an_account_with_synthetic_others_and_stay(tmp_path: Path) -> None:
+    open_account(tmp_path, mixed("AAPL", "GME"), fresh=False)
+    traded(tmp_path)
+    both = mixed("AAPL", "GME", "RIOT")
+    assert both.arguments() == ("--symbols", "AAPL,GME,RIOT", "--others", "synthetic")
+    assert open_account(tmp_path, mixed("RIOT", "AAPL"), fresh=False) == (both, False)
+    assert open_account(tmp_path, mixed("GME"), fresh=False) == (both, False)
+    assert open_account(tmp_path, None, fresh=False) == (both, False)
+    for other in (mixed("GME", seed=1), PaperMarket(symbols=("AAPL", "GME", "RIOT")), PaperMarket()):
+        with pytest.raises(ConfigurationError, match="another market"):
+            open_account(tmp_path, other, fresh=False)
+    assert open_account(tmp_path, mixed("GME"), fresh=True) == (mixed("GME"), True)
+
+
+def test_without_synthetic_others_a_symbol_more_is_another_market(tmp_path: Path) -> None:
+    open_account(tmp_path, PaperMarket(symbols=("AAPL",)), fresh=False)
+    traded(tmp_path)
+    with pytest.raises(ConfigurationError, match="another market"):
+        open_account(tmp_path, PaperMarket(symbols=("AAPL", "IBM")), fresh=False)
+
+
+def test_a_market_file_of_an_earlier_version_is_read(tmp_path: Path) -> None:
+    earlier = '{"bars": [], "symbols": ["AAPL"], "prices": "shipped", "clock": "replay", "start": "", "seed": 2}'
+    (tmp_path / paper_account.MARKET_FILE).write_text(earlier)
+    traded(tmp_path)
+    kept = PaperMarket(symbols=("AAPL",), prices="shipped", seed=2)
+    assert open_account(tmp_path, None, fresh=False) == (kept, False)
+
+
 def test_a_market_file_that_cannot_be_read_says_so(tmp_path: Path) -> None:
     (tmp_path / paper_account.MARKET_FILE).write_text('{"bars": 3}')
     with pytest.raises(ConfigurationError, match="--fresh"):

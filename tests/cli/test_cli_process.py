@@ -106,6 +106,37 @@ def test_the_account_lives_on_with_and_without_a_gateway_until_fresh(start: Star
     assert later["order_id"] == 1
 
 
+def test_a_gateway_with_synthetic_others_says_so_and_takes_more_symbols_later(start: Start, tmp_path: Path) -> None:
+    def told(*arguments: str) -> Any:
+        code, out, err = ended(start(*arguments, "--json"))
+        assert code == 0, err
+        return json.loads(out)
+
+    def gateway(symbols: str) -> tuple[subprocess.Popen[str], list[str]]:
+        process = start("gateway", "--tws-port", "0", "--others", "synthetic", "--symbols", symbols)
+        assert process.stderr is not None
+        lines = [process.stderr.readline()]
+        while "account DU" not in lines[-1]:
+            lines.append(process.stderr.readline())
+        return process, lines
+
+    first, lines = gateway("AAPL,GME,SOL-USD,BRK-B")
+    notes = [line.strip() for line in lines[:-1] if line.startswith("paper gateway: ")]
+    assert notes == [
+        "paper gateway: synthetic prices, none of them real (2): GME, BRK B",
+        "paper gateway: left out, being no tickers of US stocks: SOL-USD",
+    ]
+    assert told("buy", "GME", "3")["orders"][0]["state"] == "FILLED"
+    assert told("bars", "BRK-B", "--count", "3")["bars"]
+    first.terminate()
+    assert ended(first)[0] == 0
+    second, _ = gateway("RIOT")
+    assert [row["symbol"] for row in told("positions")["positions"]] == ["GME"]
+    assert told("buy", "RIOT", "1")["orders"][0]["state"] == "FILLED"
+    second.terminate()
+    assert ended(second)[0] == 0
+
+
 def test_ctrl_c_reports_what_a_run_has_done(start: Start, tmp_path: Path) -> None:
     run = start("run", "--cycles", "400")
     until(lambda: bought(tmp_path))
