@@ -186,8 +186,9 @@ def test_a_word_comes_back_out_of_markdown(word, case, wraps, lead, period, befo
 
 
 #: Pieces that make words, marks and lines likely.
-PIECES = "BUY buy SELL SELL\n Nothing not or * ** _ ` . ! - # ``` ' : <think> </think> \u200b ſ 1.".split(" ")
-FRAGMENTS = st.lists(st.sampled_from([*PIECES, " ", "\n", "\r", "> ", "- ", "I would "]), max_size=12).map("".join)
+PIECES = ["BUY", "buy", "SELL", "Nothing", "not", "or", "*", "**", "_", "`", ".", "!", "-", "#", "```", "'", ":"]
+TAGS = ["<think>", "</think>", "\u200b", "ſ", "1.", " ", "\n", "\r", "\nSELL\n", "> ", "- ", "I would "]
+FRAGMENTS = st.lists(st.sampled_from([*PIECES, *TAGS]), max_size=12).map("".join)
 MARKS = r"""[\s>#*+_`"'“”‘’«»\d.)-]*"""
 
 
