@@ -78,6 +78,7 @@ VERBS = [
     "place_smart_order",
     "pnl",
     "owned_positions",
+    "limits",
     "many_bars",
     "positions",
     "quote",

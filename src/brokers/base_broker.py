@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import abc
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -120,7 +120,7 @@ class BaseBroker(abc.ABC):
 
     @abc.abstractmethod
     async def quote(self, symbol: Symbol, *, max_age: timedelta | None = None) -> Quote:
-        """The present quote. With `max_age` (market time), a value that the source changed longer ago is asked for again.
+        """The present quote. With `max_age` (market time), a value that changed longer ago is asked for again.
 
         Raises NoPermission, NoData or StaleData rather than answer with nothing.
         """
@@ -264,6 +264,10 @@ class BaseBroker(abc.ABC):
         """Take over FOREIGN orders and the foreign position of a symbol; answers the orders adopted."""
 
     # Safety
+
+    @abc.abstractmethod
+    def limits(self) -> Mapping[str, object]:
+        """The risk limits in force by name (the fields of the policy; money in USD). To be read: nothing changes them."""
 
     @abc.abstractmethod
     async def emergency_stop(self, reason: str, *, close: bool = True, everything: bool = False) -> StopReport:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import abc
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from decimal import Decimal
+from types import MappingProxyType
 
 from .base_broker import BaseBroker, PositionDifference, StopReport, Subscription, Symbol
 from .calendar import MarketCalendar, session_of
@@ -193,6 +194,9 @@ class ManagedBroker(BaseBroker):
         return self.manager.latency_report()
 
     # Safety
+
+    def limits(self) -> Mapping[str, object]:
+        return MappingProxyType({row.name: getattr(self.risk.policy, row.name) for row in fields(self.risk.policy)})
 
     async def emergency_stop(self, reason: str, *, close: bool = True, everything: bool = False) -> StopReport:
         at, started = self.clock.now(), self.clock.monotonic()

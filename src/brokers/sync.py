@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import threading
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from concurrent.futures import CancelledError as FutureCancelled
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
@@ -375,6 +375,9 @@ class SyncBroker:
 
     def adopt(self, symbol: Symbol) -> list[Order]:
         return self._write(self.broker.adopt(symbol), f"adoption of {symbol}")
+
+    def limits(self) -> Mapping[str, object]:
+        return self._ask(self.broker.limits, "limits")
 
     def emergency_stop(self, reason: str, *, close: bool = True, everything: bool = False) -> StopReport:
         return self._write(self.broker.emergency_stop(reason, close=close, everything=everything), "emergency stop")

@@ -127,6 +127,7 @@ CALLS = {
     "adopt": ("AAPL",),
     "emergency_stop": ("panic",),
     "resume": (),
+    "limits": (),
     "latency_report": (),
     "health": (),
     "accounts": (),
