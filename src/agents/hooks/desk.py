@@ -11,7 +11,7 @@ from decimal import ROUND_FLOOR, Decimal
 from typing import TypeVar
 
 from ...brokers.domain.account import AccountSummary, Position
-from ...brokers.domain.instrument import normalize_symbol
+from ...brokers.domain.instrument import Rounding, normalize_symbol
 from ...brokers.domain.market_data import Quote
 from ...brokers.domain.order import NewOrder, Order, OrderType, Side
 from ...brokers.domain.order_states import OrderState
@@ -34,6 +34,8 @@ T = TypeVar("T")
 
 #: A sale of this part of a position is meant as all of it: the host computes USD from a price that has moved since.
 WHOLE = Decimal("0.98")
+#: A position of this part of its target is at its target.
+NEAR_ENOUGH = Decimal("0.97")
 _BPS = Decimal(10_000)
 Report = Callable[[str], None]
 
@@ -162,35 +164,60 @@ class Desk:
         """
         return self._enter(symbol, Side.BUY, usd, slippage_bps)
 
+    def buy_to(self, symbol: str, usd: float, slippage_bps: float | None = None) -> Order | None:
+        """Buy until the owned position is worth `usd` (97 % of it is near enough, as the host has it); the host passes
+        the size that it wants to hold, not what to add. None when it is held already, or nothing filled."""
+        held = self.holding(symbol)
+        target = _decimal(usd, f"BUY {symbol} up to {_money(usd)}")
+        value = Decimal(str(held.value)) if held is not None else Decimal(0)
+        if value >= NEAR_ENOUGH * target and held is not None:
+            self.report(f"BUY {symbol} up to {_money(usd)}: {_money(held.value)} of it are held already")
+            return None
+        return self.buy(symbol, float(target - value), slippage_bps)
+
     def short(self, symbol: str, usd: float, slippage_bps: float | None = None) -> Order | None:
         """Sell short `usd` worth; refused by the rules unless shorting is allowed. Otherwise as `buy`."""
         return self._enter(symbol, Side.SELL, usd, slippage_bps)
 
+    def buy_shares(self, symbol: str, shares: float, slippage_bps: float | None = None) -> Order | None:
+        """As `buy`, by a number of shares, rounded down."""
+        what = f"BUY {shares} {symbol}"
+        quantity = _decimal(shares, what).to_integral_value(rounding=ROUND_FLOOR)
+        return self._place_entry(symbol, Side.BUY, what, slippage_bps, lambda worst: quantity)
+
     def _enter(self, symbol: str, side: Side, usd: float, slippage_bps: float | None) -> Order | None:
+        what = f"{side} {_money(usd)} of {symbol}"
+
+        def affordable(worst: Decimal) -> Decimal:
+            shares = _shares(usd, worst, what)
+            log.info(
+                "%s: %s shares at %s at most, rounded down to %s", what, _decimal(usd, what) / worst, worst, shares
+            )
+            return shares
+
+        return self._place_entry(symbol, side, what, slippage_bps, affordable)
+
+    def _place_entry(
+        self, symbol: str, side: Side, what: str, slippage_bps: float | None, size: Callable[[Decimal], Decimal]
+    ) -> Order | None:
+        """`size` of the worst price gives the shares."""
         policy = self._pricing(slippage_bps)
         broker = self.broker()
         details = broker.details(symbol)
-        what = f"{side} {_money(usd)} of {symbol}"
         quote = self.quote(symbol)
-        queued = not quote.is_two_sided and self.settings.queue_outside_session
-        if queued:
-            worst = self._queued_limit(symbol, side, policy, quote)
-            worst = smart_round(worst, details.increment_at(worst))
-        else:
+        if quote.is_two_sided or not self._queues():
             worst = smart_limit(quote, side, details, policy)
-        quantity = _shares(usd, worst, what)
-        if quantity < 1:
-            raise InvalidOrder(what, f"it buys no whole share at {worst}", "raise the position size of the host")
-        exact = _decimal(usd, what) / worst
-        if exact != quantity:
-            log.info("%s: %s shares at %s at most, rounded down to %s", what, round(exact, 4), worst, quantity)
-        order = NewOrder(details.instrument, side, quantity, reason=what)
-        if queued:
-            order = NewOrder(
-                details.instrument, side, quantity, OrderType.LIMIT, limit_price=worst, key=order.key, reason=what
-            )
-            return self._settled(broker.place(order), what)
-        return self._settled(broker.place_smart_order(order, policy), what)
+            order = NewOrder(details.instrument, side, _at_least_one(size(worst), worst, what), reason=what)
+            return self._settled(broker.place_smart_order(order, policy), what)
+        worst = self._queued_limit(symbol, side, policy, quote)
+        worst = details.round_price(worst, Rounding.DOWN if side is Side.BUY else Rounding.UP)
+        quantity = _at_least_one(size(worst), worst, what)
+        order = NewOrder(details.instrument, side, quantity, OrderType.LIMIT, limit_price=worst, reason=what)
+        return self._settled(broker.place(order), what)
+
+    def _queues(self) -> bool:
+        """Whether the limits let an order wait at the broker for the next open."""
+        return bool(self.broker().limits().get("queue_outside_session"))
 
     def _queued_limit(self, symbol: str, side: Side, policy: SmartOrderPolicy, quote: Quote) -> Decimal:
         reference = quote.last or quote.close
@@ -205,6 +232,15 @@ class Desk:
         if abs(_decimal(usd, what)) >= WHOLE * abs(Decimal(str(held.value))):
             return self.close(symbol)
         return self._reduce(held, _shares(abs(usd), Decimal(str(held.price)), what), what, slippage_bps)
+
+    def sell_shares(self, symbol: str, shares: float, slippage_bps: float | None = None) -> Order | None:
+        """Sell that many owned shares, rounded down; all of them are closed."""
+        held = self._owned(symbol)
+        what = f"SELL {shares} {symbol}"
+        quantity = _decimal(shares, what).to_integral_value(rounding=ROUND_FLOOR)
+        return (
+            self.close(symbol) if quantity >= abs(held.quantity) else self._reduce(held, quantity, what, slippage_bps)
+        )
 
     def sell_part(self, symbol: str, percent: float) -> Order | None:
         """Sell `percent` (above 0, at most 100) of what is owned, rounded down to whole shares."""
@@ -263,7 +299,7 @@ class Desk:
             )
         if not order.is_terminal:
             order = self._waited(broker, order)
-        held = order.state is OrderState.PRE_SUBMITTED and self.settings.queue_outside_session
+        held = order.state is OrderState.PRE_SUBMITTED and self._queues()
         if not order.is_terminal and held:
             self.report(f"{what}: order {order.key} waits for the open")
             return order
@@ -283,9 +319,10 @@ class Desk:
             return broker.order(order.key)
 
 
-def smart_round(price: Decimal, step: Decimal) -> Decimal:
-    """`price` down to the tick grid of `step`."""
-    return (price / step).to_integral_value(rounding=ROUND_FLOOR) * step
+def _at_least_one(shares: Decimal, price: Decimal, what: str) -> Decimal:
+    if shares < 1:
+        raise InvalidOrder(what, f"it buys no whole share at {price}", "raise the position size of the host")
+    return shares
 
 
 def _decimal(value: float, what: str) -> Decimal:

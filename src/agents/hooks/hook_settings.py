@@ -20,7 +20,6 @@ class HookSettings:
     `max_quote_age` is market time; an older quote is asked for again before its price is told. `fill_deadline` is real
     seconds: what of an order has not filled by then is cancelled, so that the host never counts on a rest that works.
     `slippage` and `slippage_cap` are basis points beyond the touch: when a helper names none, and at most.
-    `queue_outside_session` leaves an order that the broker holds for the next open; otherwise it is refused.
     """
 
     symbols: tuple[str, ...] = ()
@@ -28,4 +27,3 @@ class HookSettings:
     fill_deadline: float = 10.0
     slippage: Decimal = Decimal(20)
     slippage_cap: Decimal = Decimal(100)
-    queue_outside_session: bool = False

@@ -35,7 +35,7 @@ class HostBroker:
         self._closed = False
 
     def sync(self) -> SyncBroker:
-        """The connected broker. Raises what connecting raised, and the next call tries again; NotConnected once closed."""
+        """The connected broker. Raises what connecting raised (the next call tries again), NotConnected once closed."""
         with self._lock:
             if self._closed:
                 raise NotConnected("the host's broker", "it was closed", "attach again")
