@@ -202,7 +202,7 @@ async def test_o09_a_stale_frame_does_not_bring_an_order_back():
 
 @virtual
 async def test_o06_o08_a_fill_beats_the_cancel_that_it_crossed():
-    async with PortalOnly() as world:
+    async with PortalOnly(cash=10**6) as world:
         await world.adapter.place(limit("k1", 740, "265.01"))
         world.exchange.faults.hold(Executed)
         before = world.held
@@ -321,7 +321,7 @@ async def test_p12_orders_of_all_accounts_are_read_without_choosing_one():
 
 @virtual
 async def test_p13_parts_by_polling_add_up_to_what_the_ledger_holds():
-    async with PortalOnly() as world:
+    async with PortalOnly(cash=10**6) as world:
         world.arm("drop-streams")
         world.wire.open = refuse_stream
         await world.until(lambda: not world.client.stream_is_open, "the stream to end")

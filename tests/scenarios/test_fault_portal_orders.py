@@ -183,7 +183,7 @@ async def test_o24_q17_a_bracket_leaves_in_one_request_so_that_its_entry_is_neve
 
 @virtual
 async def test_o50_exits_follow_what_is_filled():
-    async with PortalOnly() as world:
+    async with PortalOnly(cash=10**6) as world:
         await world.adapter.place(Bracket(limit("root", 500, "270"), stop_price=D(240), target_price=D(300)))
         for _ in range(40):
             world.advance(30)

@@ -25,6 +25,7 @@ from moondev_ibkr.brokers.risk import RiskPolicy
 from moondev_ibkr.brokers.simulation.flat import FlatPrices
 from moondev_ibkr.brokers.simulation.gateway import Gateway
 from moondev_ibkr.brokers.simulation.gateway_settings import ClockMode, GatewaySettings
+from moondev_ibkr.brokers.simulation.models import AccountSettings, ExchangeSettings
 from moondev_ibkr.brokers.simulation.portal.request import PortalRequest
 from moondev_ibkr.brokers.simulation.portal.settings import PortalSettings as DoorSettings
 
@@ -215,6 +216,7 @@ class PortalWorld:
         limits: Any = None,
         journal: Journal | None = None,
         gateway: Gateway | None = None,
+        cash: int = 100_000,
         **door: Any,
     ) -> None:
         loop = asyncio.get_running_loop()
@@ -222,7 +224,11 @@ class PortalWorld:
         if not paced:
             chosen.setdefault("requests_per_second", 0)
         self.gateway = gateway or Gateway(
-            GatewaySettings(clock=ClockMode.CONTROL, portal=DoorSettings(**chosen)),
+            GatewaySettings(
+                clock=ClockMode.CONTROL,
+                portal=DoorSettings(**chosen),
+                exchange=ExchangeSettings(accounts=(AccountSettings(ACCOUNT, D(cash)),)),
+            ),
             prices=FlatPrices({"AAPL": 265.0, "MSFT": 408.0, "MES": 7039.5}, calendar_for(), START),
             monotonic=loop.time,
         )

@@ -163,14 +163,14 @@ def test_completed_orders_come_from_the_reading_of_the_open_ones() -> None:
 
 def test_p13_partial_fills_are_booked_by_execution_and_commissions_follow() -> None:
     async def story() -> None:
-        async with PortalWorld(broker=True) as world:
-            placed = await world.broker.place(limit("k1", 350, "270"))
+        async with PortalWorld(broker=True, cash=10**6) as world:
+            placed = await world.broker.place(limit("k1", 500, "270"))
             for _ in range(20):
                 world.advance(30)
                 await asyncio.sleep(1)
             done = await world.broker.wait(placed.key, 5)
             fills = world.broker.fills()
-            assert sum(fill.quantity for fill in fills) == done.filled == 350
+            assert sum(fill.quantity for fill in fills) == done.filled == 500
             assert len({fill.exec_id for fill in fills}) == len(fills)
             await world.until(lambda: world.broker.order("k1").commission is not None, "the commission")
 
