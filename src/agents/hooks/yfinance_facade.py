@@ -270,7 +270,7 @@ class FacadeTicker:
         start: object = None,
         end: object = None,
         prepost: bool = False,
-        actions: bool = True,
+        actions: bool | None = None,
         auto_adjust: bool = True,
         back_adjust: bool = False,
         repair: bool = False,
@@ -280,8 +280,11 @@ class FacadeTicker:
         raise_errors: bool = False,
         **unknown: object,
     ) -> pd.DataFrame:
-        """Open High Low Close Volume. An empty frame and a line where IB has nothing of the ticker (raised instead with
-        `raise_errors`); every other failure is raised. `timeout` in real seconds, None: the broker's own deadline."""
+        """Open High Low Close Volume, without the columns for dividends and splits that yfinance adds.
+
+        An empty frame and a line where IB has nothing of the ticker (raised instead with `raise_errors`); every other
+        failure is raised. `timeout` in real seconds, None: the broker's own deadline.
+        """
         facade = self._facade
         facade._report(unknown, actions=actions, back_adjust=back_adjust, repair=repair, keepna=keepna)
         answers = facade._answers([self.ticker], period, interval, start, end, prepost, auto_adjust, timeout)
