@@ -24,6 +24,7 @@ import pandas as pd
 from ...brokers.domain.market_data import BarSource
 from ...brokers.errors import BrokerError, InvalidInstrument, NoData, NotSupported
 from .host_bars import HostBars
+from .host_timeframes import NEW_YORK
 from .yfinance_frames import empty_history, history, last_sessions, side_by_side
 from .yfinance_words import DAILY, DEFAULT_PERIOD, Question, elsewhere, ib_symbol, question, ticker_list
 
@@ -208,7 +209,7 @@ class YFinanceFacade(ModuleType):
             if isinstance(answer, BrokerError):
                 found[ticker] = answer
             else:
-                first = answer.index[0].tz_localize(None).tz_localize("America/New_York")
+                first = answer.index[0].tz_localize(None).tz_localize(NEW_YORK.key)
                 groups.setdefault(first.tz_convert("UTC").to_pydatetime(), []).append(ticker)
         return groups
 

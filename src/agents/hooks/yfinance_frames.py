@@ -36,11 +36,12 @@ def history(
     if shaped["Volume"].notna().all():
         shaped["Volume"] = shaped["Volume"].round().astype("int64")
     index = cast("pd.DatetimeIndex", shaped.index)
+    # The zone by its name: pandas then takes the class of zone that yfinance's own frames have.
     if row.is_intraday:
-        shaped.index = index.tz_convert(NEW_YORK).rename("Datetime")
+        shaped.index = index.tz_convert(NEW_YORK.key).rename("Datetime")
         begins = shaped.index
     else:
-        shaped.index = index.tz_localize(None).tz_localize(NEW_YORK).rename("Date")
+        shaped.index = index.tz_localize(None).tz_localize(NEW_YORK.key).rename("Date")
         begins = shaped.index + _OPEN
     keep = pd.Series(True, index=shaped.index)
     if start is not None and row.grouping in (Grouping.NONE, Grouping.SESSION):
