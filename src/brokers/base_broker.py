@@ -267,7 +267,7 @@ class BaseBroker(abc.ABC):
 
     @abc.abstractmethod
     def limits(self) -> Mapping[str, object]:
-        """The risk limits in force by name (the fields of the policy; money in USD). To be read: nothing changes them."""
+        """The risk limits in force by name (the policy's fields; money in USD), to be read: nothing changes them."""
 
     @abc.abstractmethod
     async def emergency_stop(self, reason: str, *, close: bool = True, everything: bool = False) -> StopReport:

@@ -15,6 +15,7 @@ from .boundary import reported
 #: Name -> module of this package with the function of that name, in the order in which help shows them.
 COMMANDS: Mapping[str, str] = {
     "run": "run_command",
+    "host": "host_command",
     "gateway": "gateway_command",
     "demo": "demo_command",
     "doctor": "doctor",

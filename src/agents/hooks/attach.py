@@ -62,6 +62,7 @@ class Attachment:
         self._patches = Patches()
         self._bars = HostBars(broker.sync)
         self._yfinance: YFinanceFacade | None = None
+        self._yfinance_itself: ModuleType | None = None
         self._finder: HookFinder | None = None
 
     # Putting on
@@ -80,7 +81,8 @@ class Attachment:
             self._patches.on_undo(lambda: sys.meta_path.remove(finder))
             aliases = AliasFinder(_PACKAGE, self.root)
             sys.meta_path.insert(0, aliases)
-            self._patches.on_undo(lambda: (sys.meta_path.remove(aliases), aliases.forget())[-1])
+            self._patches.on_undo(lambda: sys.meta_path.remove(aliases))
+            self._patches.on_undo(aliases.forget)
             self._hook_loaded(finder)
         except BaseException:
             self._patches.undo()
@@ -189,8 +191,8 @@ class Attachment:
 
     def _stand_in_for_yfinance(self, module: ModuleType, reason: BaseException | None = None) -> None:
         """`module` is the real package, or an empty one where there is none (`reason`)."""
-        self._yfinance = YFinanceFacade(self._bars, None if reason is not None else module)
-        before = None if reason is not None else module
+        before = self._yfinance_itself = None if reason is not None else module
+        self._yfinance = YFinanceFacade(self._bars, before)
         sys.modules["yfinance"] = self._yfinance
 
         def back() -> None:
@@ -208,7 +210,8 @@ class Attachment:
         return self._yfinance
 
     def _real_yfinance(self) -> ModuleType | None:
-        return self._facade().real
+        self._facade()
+        return self._yfinance_itself
 
     def _prefetch_daily(self, symbols: list[str]) -> None:
         self._facade().prefetch(symbols, period="200d")
@@ -231,6 +234,7 @@ class Attachment:
             return HookState(name, about, False, str(error))
         # The boundary to the host's own code, which may even end the process.
         except (Exception, SystemExit) as error:
+            log.warning("%s of the host cannot be imported", name, exc_info=True)
             return HookState(name, about, False, f"it cannot be imported here: {type(error).__name__}: {error}")
         applied = self._finder.applied.get(name)
         return HookState(name, about, applied is not None, applied or "it was imported by another way")

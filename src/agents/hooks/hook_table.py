@@ -44,7 +44,7 @@ ABOUT: Mapping[str, str] = {
     "yfinance": "download, Ticker and Tickers are answered from IB; the rest stays yfinance's",
 }
 #: Hooks of agents that must not have been imported before: their constants were bound by then.
-BEFORE_IMPORT = tuple(name for name in ABOUT if name.startswith("src.agents.") or name.startswith("aegs_"))
+BEFORE_IMPORT = tuple(name for name in ABOUT if name.startswith(("src.agents.", "aegs_")))
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ class RiskAgentGuard:
         self._patches = patches
 
     def apply(self, module: ModuleType) -> None:
-        agent = getattr(module, "RiskAgent", None)
+        agent: Any = getattr(module, "RiskAgent", object)
         lacking = [name for name in _METHODS if not callable(getattr(agent, name, None))]
         if lacking:
             raise ConfigurationError(

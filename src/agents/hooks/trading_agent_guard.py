@@ -31,7 +31,7 @@ _METHODS = ("run_trading_cycle", "analyze_market_data", "_calculate_swarm_consen
 def in_symbol_mode() -> Iterator[None]:
     """The agent takes EXCHANGE from the config while it is imported, and leaves the process for a name that it does
     not know."""
-    config = sys.modules.get("src.config")
+    config: Any = sys.modules.get("src.config")
     if config is None:
         yield
         return
@@ -53,7 +53,7 @@ class TradingAgentGuard:
 
     def apply(self, module: ModuleType) -> None:
         """Raises ConfigurationError for an agent that lacks what is guarded: then it may not trade."""
-        agent = getattr(module, "TradingAgent", None)
+        agent: Any = getattr(module, "TradingAgent", object)
         lacking = [name for name in _METHODS if not callable(getattr(agent, name, None))]
         lacking += [name for name in ("n", "SYMBOLS", "calculate_position_size") if not hasattr(module, name)]
         if lacking:
