@@ -7,9 +7,12 @@ from decimal import Decimal
 
 import pytest
 from moondev_ibkr.brokers.domain.market_data import Bar, BarSize, BarSource
+from moondev_ibkr.brokers.simulation.flat import FlatPrices
 from moondev_ibkr.brokers.simulation.history import LiveBar, bucket_at, exchange_date, midnight, schedule
-from moondev_ibkr.brokers.simulation.market import PriceStep
+from moondev_ibkr.brokers.simulation.market import PriceStep, TickKind
 from moondev_ibkr.brokers.simulation.replay import ReplayPrices
+from moondev_ibkr.brokers.simulation.synthetic import SyntheticPrices
+from moondev_ibkr.brokers.simulation.tapes import WalkedPrices
 
 from .price_fakes import MONDAY, WeekdayCalendar, at, daily, rising, weekdays
 
@@ -111,6 +114,32 @@ def test_the_live_bar_equals_the_incomplete_bar_of_history_at_every_moment() -> 
             assert read[-1].complete is False
             checked += 1
     assert checked > 60
+
+
+@pytest.mark.parametrize("regular_hours", [True, False])
+@pytest.mark.parametrize(
+    "market",
+    [
+        ReplayPrices([daily("AAPL", rising(9))], CALENDAR, start=weekdays(9)[7], quiet=3),
+        ReplayPrices([daily("AAPL", rising(9, base=97, volume=11))], CALENDAR, start=weekdays(9)[7]),
+        SyntheticPrices(CALENDAR, symbols=["AAPL"], start=weekdays(9)[7], halts=1.0),
+        FlatPrices({"AAPL": 265}, CALENDAR, at(weekdays(9)[7], "11:00")),
+    ],
+)
+def test_the_bar_of_a_day_that_is_over_is_the_bar_of_its_ticks(market: WalkedPrices, regular_hours: bool) -> None:
+    now = at(weekdays(9)[-1], "20:00")
+    for day in weekdays(9)[-4:]:
+        live = LiveBar(BarSize.D1, BarSource.TRADES, CALENDAR, regular_hours=regular_hours)
+        begin, end = at(day, "04:00"), at(day, "20:00")
+        ticks = market.ticks(
+            AAPL, TickKind.TRADES, start=begin, end=end, now=now, number=9999, regular_hours=regular_hours
+        )
+        (made,) = [bar for step in ticks for bar in live.feed(step)] + live.advance(end)
+        (read,) = market.history(
+            AAPL, BarSize.D1, BarSource.TRADES, start=midnight(day), end=end, now=now, regular_hours=regular_hours
+        )
+        assert read == made
+        assert read.complete
 
 
 def test_a_live_bar_goes_on_from_what_history_returned() -> None:

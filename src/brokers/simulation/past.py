@@ -12,6 +12,7 @@ from ..domain.market_data import Bar, BarSize, BarSource
 from ..domain.sessions import TradingDay
 from .history import (
     TRADE_SOURCES,
+    BarBuilder,
     LiveBar,
     SessionCalendar,
     adjust_bar,
@@ -57,12 +58,14 @@ class Tape(Protocol):
         ...
 
     def disturb(self, day: TradingDay, steps: list[RawStep]) -> list[RawStep]:
-        """The day's steps with whatever the source adds (halts)."""
+        """The day's steps with whatever the source adds (halts); prints keep their prices, sizes and order."""
         ...
 
 
 #: All steps of a tape's day, also those ahead of any `now`: the reader cuts.
 Walk = Callable[[Tape, TradingDay], list[RawStep]]
+#: Price in grid units and size of one source bar's prints.
+Prints = Callable[[Tape, SourceBar, date], list[tuple[int, int]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +86,10 @@ class Query:
 class Past:
     """Reads bars and ticks out of walked days; finished days are remembered."""
 
-    def __init__(self, calendar: SessionCalendar, walk: Walk) -> None:
+    def __init__(self, calendar: SessionCalendar, walk: Walk, prints: Prints) -> None:
         self._calendar = calendar
         self._walk = walk
+        self._prints = prints
         self._days: dict[tuple[int, date, BarSource, bool], Bar | None] = {}
 
     def bars(self, query: Query, start: datetime, end: datetime) -> list[Bar]:
@@ -130,11 +134,27 @@ class Past:
         if closes <= query.now and key in self._days:
             bar = self._days[key]
         else:
-            bars = self._day_bars(query, day, BarSize.D1)
-            bar = bars[0] if bars else None
+            bar = self._whole_day(query, day) if closes <= query.now else None
+            if bar is None:
+                bars = self._day_bars(query, day, BarSize.D1)
+                bar = bars[0] if bars else None
             if closes <= query.now:
                 self._days[key] = bar
         return None if bar is None else self._adjusted(query, day, [bar])[0]
+
+    def _whole_day(self, query: Query, day: TradingDay) -> Bar | None:
+        """The bar of a day that is over, made of its prints without walking their times and quotes; None where more
+        than one source bar, or quotes, are needed. It equals what `_day_bars` makes."""
+        source = query.tape.bars_on(day)
+        if query.source not in TRADE_SOURCES or len(source) != 1:
+            return None
+        (whole,) = source
+        if (whole.start, whole.end, whole.ends_session) != (day.open, day.close, True):
+            return None
+        price, builder = query.tape.grid.float, BarBuilder(query.source)
+        for units, size in self._prints(query.tape, whole, day.day):
+            builder.trade(price(units), size)
+        return builder.bar(midnight(day.day), day.close, True)
 
     def _day_bars(self, query: Query, day: TradingDay, size: BarSize) -> list[Bar]:
         """The day's bars of any intraday size or of one day, from the steps up to `now`."""

@@ -64,6 +64,11 @@ CHARACTERS: dict[str, Character] = {
 DEFAULT_SYMBOLS = tuple(CHARACTERS)
 
 
+#: What chance decides of a day: log returns overnight and in the session, reach above and below (0 to 1), and a
+#: standard normal number for its volume.
+_Draws = tuple[float, float, float, float, float]
+
+
 @dataclass(frozen=True, slots=True)
 class Company:
     """What a tape shares with the bars of other symbols beside it.
@@ -106,14 +111,15 @@ class SyntheticTape:
         self._days = [day.day for day in calendar.trading_days(first, start)]
         if len(self._days) < PAST_DAYS or self._days[-1] != start:
             raise InvalidRequest(f"a synthetic market from {start}", "the calendar has too few trading days before it")
-        #: Log price at the open, and log return of the session, by day.
-        self._paths: dict[date, tuple[float, float]] = {}
+        self._stream: tuple[int, Random] | None = None
+        #: Log price at the open, and what chance decided, by day.
+        self._drawn: dict[date, tuple[float, _Draws]] = {}
         self._bars: dict[date, tuple[int, int, int, int, int]] = {}
-        returns = [self._returns(day, self._rng(day)) for day in self._days]
-        self._level = log(self._character.price) - (0.0 if company else _drift(returns[:-1]))
+        draws = [self._draws(day) for day in self._days]
+        self._level = log(self._character.price) - (0.0 if company else _drift(draws[:-1]))
         self._close = self._level
-        for day, both in zip(self._days, returns, strict=True):
-            self._lead_on(day, *both)
+        for day, drawn in zip(self._days, draws, strict=True):
+            self._lead_on(day, drawn)
 
     @property
     def details(self) -> InstrumentDetails:
@@ -133,7 +139,7 @@ class SyntheticTape:
 
     def bars_on(self, day: TradingDay) -> Sequence[SourceBar]:
         self._reach(day.day)
-        if day.day not in self._paths:
+        if day.day not in self._drawn:
             return ()
         prices = self._bars.get(day.day)
         if prices is None:
@@ -181,48 +187,53 @@ class SyntheticTape:
                 return
             for each in days:
                 self._days.append(each.day)
-                self._lead_on(each.day, *self._returns(each.day, self._rng(each.day)))
+                self._lead_on(each.day, self._draws(each.day))
 
     def _rng(self, day: date) -> Random:
-        return Random(seed_for("day", self._seed, self._symbol, day))
+        """Chance of this day; in company the year's, since seeding costs more than all draws of a day."""
+        if self._company is None:
+            return Random(seed_for("day", self._seed, self._symbol, day))
+        if self._stream is None or self._stream[0] != day.year:
+            self._stream = (day.year, Random(seed_for("year", self._seed, self._symbol, day.year)))
+        return self._stream[1]
 
-    def _returns(self, day: date, rng: Random) -> tuple[float, float]:
-        """Log returns overnight and in the session."""
+    def _draws(self, day: date) -> _Draws:
+        """Asked for once a day, in the order of days."""
+        rng = self._rng(day)
         chance, common_night, common_session = _factor(self._seed, day)
         shock = _SHOCK if chance < _SHOCK_CHANCE or rng.random() < _SHOCK_CHANCE else 1.0
         own = (1 - _COMMON**2) ** 0.5
         scale = self._character.volatility * shock
         night = _COMMON * common_night + own * rng.gauss(0, 1)
         session = _COMMON * common_session + own * rng.gauss(0, 1)
-        return scale * _OVERNIGHT**0.5 * night, scale * (1 - _OVERNIGHT) ** 0.5 * session
+        overnight, within = scale * _OVERNIGHT**0.5 * night, scale * (1 - _OVERNIGHT) ** 0.5 * session
+        return overnight, within, rng.random(), rng.random(), rng.gauss(0, 1)
 
-    def _lead_on(self, day: date, night: float, session: float) -> None:
-        opened = self._close + (night - _REVERSION * (self._close - self._level))
-        self._paths[day] = (opened, session)
-        self._close = opened + session
+    def _lead_on(self, day: date, drawn: _Draws) -> None:
+        opened = self._close + (drawn[0] - _REVERSION * (self._close - self._level))
+        self._drawn[day] = (opened, drawn)
+        self._close = opened + drawn[1]
 
     def _bar(self, day: date) -> tuple[int, int, int, int, int]:
         """Open, high, low, close in grid units, and volume."""
-        rng = self._rng(day)
-        self._returns(day, rng)  # the draws that come first
-        opened, session = self._paths[day]
+        opened, (_, session, above, below, busy) = self._drawn[day]
         closed = opened + session
         reach = self._character.volatility * 0.5
-        high = max(opened, closed) + reach * rng.random()
-        low = min(opened, closed) - reach * rng.random()
+        high = max(opened, closed) + reach * above
+        low = min(opened, closed) - reach * below
         units = self._grid.units
-        volume = int(self._character.volume * exp(rng.gauss(0, 0.25)) * (1 + 20 * abs(session)))
+        volume = int(self._character.volume * exp(0.25 * busy) * (1 + 20 * abs(session)))
         floor = self._grid.step_at(0)
         prices = [max(floor, units(exp(value))) for value in (opened, high, low, closed)]
         # A day always has room for a bid and an ask.
         return prices[0], max(prices[1], max(prices) + floor), prices[2], prices[3], volume
 
 
-def _drift(returns: Sequence[tuple[float, float]]) -> float:
+def _drift(days: Sequence[_Draws]) -> float:
     """How far these days move a price that begins at its level."""
     offset = 0.0
-    for both in returns:
-        offset += sum(both) - _REVERSION * offset
+    for night, session, *_ in days:
+        offset += night + session - _REVERSION * offset
     return offset
 
 

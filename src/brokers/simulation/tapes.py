@@ -15,7 +15,7 @@ from .contracts import ContractBook
 from .history import ScheduleRow, SessionCalendar, exchange_date, schedule, session_bounds
 from .market import PriceStep, TickKind
 from .past import Past, Query, Tape
-from .walk import Grid, RawStep, WalkStyle, price_step, walk
+from .walk import Grid, RawStep, SourceBar, WalkStyle, price_step, printed, walk
 
 _DAYS_AT_ONCE = 40  #: trading days asked of the calendar in one go while streaming
 _GIVE_UP = 4  #: so many empty stretches in a row mean that the calendar has ended
@@ -39,7 +39,7 @@ class WalkedPrices:
         self._book = ContractBook(tape.details for tape in tapes)
         self._by_id = {tape.details.instrument.con_id or 0: tape for tape in tapes}
         self._walks: OrderedDict[tuple[int, date], list[RawStep]] = OrderedDict()
-        self._past = Past(calendar, self._walk)
+        self._past = Past(calendar, self._walk, self._prints)
 
     @property
     def start(self) -> datetime:
@@ -182,6 +182,10 @@ class WalkedPrices:
         else:
             self._walks.move_to_end(key)
         return steps
+
+    def _prints(self, tape: Tape, bar: SourceBar, day: date) -> list[tuple[int, int]]:
+        """The prints of one source bar, as `_walk` has them."""
+        return printed(bar, tape.style_on(day), tape.grid, self._seed, tape.details.instrument.symbol)
 
     def _with_quiet(self, tape: Tape, day: TradingDay, steps: list[RawStep]) -> list[RawStep]:
         """Quote-only steps before the open and after the close, where the source has no prints of its own."""

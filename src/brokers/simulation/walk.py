@@ -116,11 +116,8 @@ class WalkStyle:
 def walk(bar: SourceBar, style: WalkStyle, grid: Grid, *key: object) -> list[RawStep]:
     """The bar's prints in time order, always the same for the same `key`, bar start and style."""
     rng = Random(seed_for("walk", *key, bar.start.isoformat()))
-    path, anchors = _path(bar, style.prints, rng)
+    path, anchors, sizes = _prints(bar, style, grid, rng)
     uniform = grid.is_uniform
-    if not uniform:
-        path = [grid.snap(units) for units in path]
-    sizes = _split(bar.volume, style, rng)
     times = _times(bar, style.prints, rng)
     low, high, lot, spread = bar.low, bar.high, style.lot, style.spread
     below, odd = spread // 2, spread % 2
@@ -142,6 +139,21 @@ def walk(bar: SourceBar, style: WalkStyle, grid: Grid, *key: object) -> list[Raw
         dice >>= 1
         steps.append((times[k], bid, ask, (1 + dice // 9) * lot, (1 + dice % 9) * lot, last, size, False))
     return steps
+
+
+def printed(bar: SourceBar, style: WalkStyle, grid: Grid, *key: object) -> list[tuple[int, int]]:
+    """Price in grid units and size of the prints alone, as `walk` has them for the same `key`."""
+    rng = Random(seed_for("walk", *key, bar.start.isoformat()))
+    path, anchors, sizes = _prints(bar, style, grid, rng)
+    return [(price, size) for k, (price, size) in enumerate(zip(path, sizes, strict=True)) if size or k in anchors]
+
+
+def _prints(bar: SourceBar, style: WalkStyle, grid: Grid, rng: Random) -> tuple[list[int], frozenset[int], list[int]]:
+    """Prices in grid units, the places that print whatever their size, and sizes."""
+    path, anchors = _path(bar, style.prints, rng)
+    if not grid.is_uniform:
+        path = [grid.snap(units) for units in path]
+    return path, anchors, _split(bar.volume, style, rng)
 
 
 def _make_room(price: int, low: int, high: int, tick: int) -> tuple[int, int]:

@@ -17,6 +17,8 @@ from moondev_ibkr.brokers.simulation.gateway import Gateway
 from moondev_ibkr.brokers.simulation.tickets import OrderTicket
 from moondev_ibkr.brokers.simulation.tws import requests as r
 from moondev_ibkr.brokers.simulation.tws.codec import pack, unpack
+from moondev_ibkr.brokers.simulation.tws.handlers import HANDLERS
+from moondev_ibkr.brokers.simulation.tws.session import Session
 
 from .orders import order
 from .rig import AAPL, AAPL_ID, RawClient, joined, running
@@ -163,6 +165,26 @@ async def test_fifty_messages_a_second_then_100_and_at_the_third_strike_the_end(
             error = await client.error(100)
             assert f"({strike})" in error["errorString"]
         assert await client.ended()
+
+
+async def test_a_gateway_that_is_slow_to_answer_strikes_nobody_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, spent = [0.0], [0.02]
+    serve = HANDLERS[r.ReqCurrentTime]
+
+    def slow(session: Session, request: r.ReqCurrentTime) -> None:
+        clock[0] += spent[0]
+        serve(session, request)
+
+    monkeypatch.setitem(HANDLERS, r.ReqCurrentTime, slow)
+    async with running(tws={"message_rate": 50}, monotonic=lambda: clock[0]) as gateway:
+        client = await RawClient.join(gateway.tws_port)
+        for arrival, seconds_each in ((10.0, 0.02), (11.05, 0.0)):
+            clock[0], spent[0] = arrival, seconds_each
+            client.writer.write(pack(["49", "1"]) * 40)
+            for _ in range(40):
+                await client.until("currentTime")
+        assert not any(name == "error" and values["errorCode"] == 100 for name, values in client.seen)
+        await client.close()
 
 
 async def test_a_client_that_asked_to_be_paced_is_never_struck() -> None:

@@ -52,6 +52,9 @@ class Connection(asyncio.Protocol):
         self._throttle: asyncio.TimerHandle | None = None
         self.link: Link | None = None
         self.session: Session | None = None
+        #: Monotonic time at which what is pending came, or a paced client's turn: the rate is the client's own,
+        #: however long the answers take.
+        self._read_at = 0.0
         #: It has not read for so long that market time no longer waits for it.
         self.stalled = False
 
@@ -75,6 +78,7 @@ class Connection(asyncio.Protocol):
         if self._server.faults.link.deaf:
             self._server.faults.heard_nothing(self, data)
             return
+        self._read_at = self._door.monotonic()
         self._pending.extend(self._protocol.receive(data))
         self._work()
 
@@ -102,11 +106,13 @@ class Connection(asyncio.Protocol):
         """Serves what is pending; a client that asked to be paced waits instead of being struck."""
         self._server.before_requests()
         while self._pending and self.transport is not None and not self.transport.is_closing():
-            wait = self._rate.wait(self._door.monotonic()) if self._paced else 0.0
-            if wait > 0:
-                self.transport.pause_reading()
-                self._throttle = self._server.loop.call_later(wait, self._go_on)
-                break
+            if self._paced:
+                self._read_at = self._door.monotonic()
+                wait = self._rate.wait(self._read_at)
+                if wait > 0:
+                    self.transport.pause_reading()
+                    self._throttle = self._server.loop.call_later(wait, self._go_on)
+                    break
             self._take(self._pending.popleft())
             self._server.run_due()
         self._server.settle()
@@ -131,7 +137,7 @@ class Connection(asyncio.Protocol):
                 self._door.serve(session, event)
 
     def _admit(self, session: Session) -> bool:
-        verdict = self._rate.admit(self._door.monotonic())
+        verdict = self._rate.admit(self._read_at)
         if verdict is Verdict.ADMITTED:
             return True
         limit, strikes = self._rate.limit, self._rate.strikes
