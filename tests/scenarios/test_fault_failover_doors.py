@@ -254,6 +254,25 @@ async def test_p16_kicked_by_tws_while_in_doubt_the_pen_stays_and_nobody_flaps()
 
 
 @virtual
+async def test_q10_a_cancel_of_what_only_the_portal_may_have_is_kept_while_tws_has_the_pen():
+    """TWS, asked, would answer that there is no such order (10147): of an order at the portal that says nothing."""
+    async with DoorsWorld(Users.ONE) as world:
+        await world.lose_tws()
+        await handed_over(world)
+        world.arm("portal-abort-before")
+        placed = await world.adapter.place(buy("k1"))
+        assert (placed.state, placed.perm_id) == (UNKNOWN, None)
+        world.release("eof-on-connect")
+        world.arm("portal-tws-reclaim")
+        await world.failover.hand_over("tws")
+        assert world.portal.state is LinkState.DOWN
+        assert (await world.adapter.cancel("k1")).state is UNKNOWN
+        assert world.sent_to_tws("cancelOrder") == 0
+        await world.failover.hand_over("portal")
+        await world.until(lambda: world.state("k1") is OrderState.NOT_SENT, "its absence where it was sent", 120)
+
+
+@virtual
 async def test_q4_p17_one_users_untested_portal_is_no_proof_that_an_order_at_tws_is_absent():
     """The order lives at TWS, and the portal, which shows nothing of TWS, has never been seen to show any."""
     async with DoorsWorld(Users.ONE, cross_visibility=Visibility.NONE) as world:

@@ -368,13 +368,20 @@ class DoorPair:
     async def cancel(self, order_id: int, perm_id: int | None = None, client_id: int | None = None) -> None:
         """Through the live door; through the other, by its own name of the order, where that one cannot: a cancel takes
         no pen (promise Q10)."""
+        other = self.other(self.live)
+        owner = self.live.client_id if client_id is None else client_id
+        if perm_id is None and self.evidence.is_unnamed(self.live.name, other.name, owner, order_id):
+            # The live door never had it: its "not found" would say nothing of an order that may be at the other.
+            if not other.is_healthy:
+                why = f"it went through {other.name}, which cannot be asked now"
+                raise NotConnected(f"cancel of order {order_id}", why, "it is sent when the order is found")
+            await other.cancel(order_id, None, client_id)
+            return
         try:
             await self.live.cancel(order_id, perm_id, client_id)
         except BrokerError:
-            other = self.other(self.live)
             if not other.is_healthy:
                 raise
-            owner = self.live.client_id if client_id is None else client_id
             await other.cancel(order_id, self.evidence.name(other.name, owner, order_id) or perm_id, client_id)
 
     async def cancel_everything(self) -> None:

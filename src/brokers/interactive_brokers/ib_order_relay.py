@@ -87,6 +87,11 @@ class Evidence:
         """The number by which `viewer` knows the order; None when it has not shown it."""
         return self._names.get((viewer, self._keys.get((client_id, order_id), "")))
 
+    def is_unnamed(self, viewer: str, other: str, client_id: int, order_id: int) -> bool:
+        """Whether the order left through `other` in this process, and `viewer` has not shown it."""
+        key = self._keys.get((client_id, order_id))
+        return key is not None and self.door_of(key) == other and (viewer, key) not in self._names
+
     def one(self, viewer: str, key: str | None) -> None:
         """A live message of `viewer` about the order `key`."""
         for other in self._shown(viewer, (key,)):
