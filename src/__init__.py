@@ -1,7 +1,14 @@
 """Interactive Brokers for AI trading agents, with a paper gateway that speaks IB's own protocols.
 
 The public API, on one screen. `get_broker("paper")` needs no account; `get_broker("ib")` is TWS or IB Gateway.
+`attach(path)` hooks a checkout of the moon-dev framework onto a broker, before its modules are imported.
 """
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from .brokers.base_broker import (
     BaseBroker,
@@ -48,6 +55,9 @@ from .brokers.registry import get_broker
 from .brokers.smart_orders import SmartOrderPolicy
 from .brokers.sync import SyncBroker
 
+if TYPE_CHECKING:
+    from .agents.hooks.attach import Attachment
+
 __all__ = [
     "AccountSummary",
     "Bar",
@@ -89,5 +99,28 @@ __all__ = [
     "TradingHalted",
     "UsageError",
     "WhatIf",
+    "attach",
+    "detach",
     "get_broker",
 ]
+
+
+def attach(
+    host_path: str | Path | None = None,
+    *,
+    broker: str | BaseBroker = "paper",
+    symbols: Iterable[str] | None = None,
+    **options: Any,
+) -> Attachment:
+    """Hook the host framework at `host_path` (None: the package `src` that Python finds) onto `broker`, before the
+    host's own imports. Further options and what is raised: `agents.hooks.attach.attach`."""
+    from .agents.hooks.attach import attach as put_on
+
+    return put_on(host_path, broker=broker, symbols=symbols, **options)
+
+
+def detach() -> None:
+    """Take the hooks off the host again, exactly; without an attachment it does nothing."""
+    from .agents.hooks.attach import detach as take_off
+
+    take_off()

@@ -48,6 +48,8 @@ PINNED = [
     "TradingHalted",
     "UsageError",
     "WhatIf",
+    "attach",
+    "detach",
     "get_broker",
 ]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import redirect_stdout, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -83,7 +83,10 @@ def host(
     attachment = _attach(root, opening, settings, listed)
     try:
         if check:
-            return _show(attachment.check(), as_json=json_output)
+            # The host's modules print as they are imported; the table is the answer.
+            with redirect_stdout(sys.stderr):
+                states = attachment.check()
+            return _show(states, as_json=json_output)
         assert program is not None
         return _run(attachment, program, arguments or (), chosen, once=once)
     finally:
