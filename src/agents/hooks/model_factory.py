@@ -88,7 +88,12 @@ class _Registration:
         self._class = type(
             "GpuOllamaModel",
             (_Model, base),
-            {"AVAILABLE_MODELS": [self._default], "make_backend": self._backend, "response": staticmethod(response)},
+            {
+                "__module__": __name__,
+                "AVAILABLE_MODELS": [self._default],
+                "make_backend": self._backend,
+                "response": staticmethod(response),
+            },
         )
         self._backends: dict[str, Backend] = {self._default: backend}
         self._models: dict[str, Any] = {}

@@ -188,7 +188,8 @@ class OllamaBackend:
         if reason != "stop":
             raise RequestFailed(what, f"it ended with {reason!r}, not with stop", "read the server's log")
         self._refuse_a_cut_question(prompt, written)
-        content = without_thinking(str((answer.get("message") or {}).get("content") or ""))
+        message = answer.get("message")
+        content = without_thinking(str(message.get("content") or "")) if isinstance(message, Mapping) else ""
         if not content:
             raise RequestFailed(what, "it is blank", "ask again, or another model")
         duration = answer.get("total_duration")
@@ -252,6 +253,8 @@ class OllamaBackend:
             raise DeadlineExceeded(what, timedelta(seconds=waited), "raise IB_OLLAMA_TIMEOUT or ask less") from error
         except httpx.TransportError as error:
             raise LinkLost(what, str(error) or type(error).__name__, "see whether the server still runs") from error
+        except TypeError as error:
+            raise NotSupported(what, f"this version of ollama: {error}", "pip install -U ollama") from error
         except (json.JSONDecodeError, UnicodeDecodeError, ValueError) as error:
             raise ProtocolViolation(what, "what came is not Ollama's answer", "see what listens there") from error
 

@@ -266,6 +266,17 @@ except NotSupported as error:
 """
 
 
+def test_an_option_that_the_installed_client_does_not_know_says_so(server, monkeypatch):
+    import ollama
+
+    def chat(client, model, messages, *, stream, options, keep_alive):
+        raise AssertionError("reached")
+
+    monkeypatch.setattr(ollama.Client, "chat", chat)
+    with pytest.raises(NotSupported, match="pip install -U ollama"):
+        backend(server).chat("", "AAPL?", think=False)
+
+
 def test_without_the_ollama_package_importing_works_and_using_says_what_to_install(monkeypatch):
     done = subprocess.run([sys.executable, "-c", WITHOUT], capture_output=True, text=True, timeout=60, check=True)
     told, raised = done.stdout.splitlines()
