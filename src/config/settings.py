@@ -152,7 +152,7 @@ class Settings(BaseSettings):
     #: Model asked where the agent names none; pulled on that server beforehand.
     ollama_model: str = "llama3.1:8b"
     #: Tokens of question and answer together; what does not fit is an error, never cut in silence.
-    ollama_num_ctx: Annotated[int, Field(ge=512, le=2**20)] = 16_384
+    ollama_num_ctx: Annotated[int, Field(ge=4_096, le=2**20)] = 16_384
     #: Seconds until a model's answer must have come.
     ollama_timeout: Annotated[float, Field(gt=0, le=600)] = 90.0
     #: Least severe records that are logged.

@@ -345,4 +345,4 @@ def test_the_ollama_server_and_its_model_come_from_the_environment(monkeypatch):
     assert (settings.ollama_host, settings.ollama_model) == ("https://gpu.lan:8443", "qwen3:32b")
     assert (settings.ollama_num_ctx, settings.ollama_timeout) == (32_768, 45.0)
     assert "IB_OLLAMA_MODEL" in refusal(ollama_model=" ").what
-    assert "IB_OLLAMA_NUM_CTX" in refusal(ollama_num_ctx=0).what
+    assert "IB_OLLAMA_NUM_CTX" in refusal(ollama_num_ctx=2048).what

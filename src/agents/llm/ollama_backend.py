@@ -66,9 +66,10 @@ def server_url(host: str) -> str:
 class OllamaBackend:
     """One model on one Ollama server. Constructing it reaches nothing; it may be shared by threads.
 
-    `num_ctx` counts tokens of question and answer together. `timeout` is in seconds, for an answer; `connect_timeout`
-    for reaching the server; `check_timeout` for asking whether it is there, which is remembered for `remember`
-    seconds. `keep_alive` is how long the server keeps the model loaded. Raises ConfigurationError.
+    `num_ctx` counts tokens of question and answer together. Times are seconds: `timeout` is the longest silence, and
+    Ollama is silent until the whole answer is there; `connect_timeout` is for reaching the server, `check_timeout` for
+    asking whether it is there, which is remembered for `remember`. `keep_alive` is how long the server keeps the model
+    loaded. Raises ConfigurationError.
     """
 
     def __init__(

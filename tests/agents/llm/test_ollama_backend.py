@@ -23,6 +23,7 @@ from moondev_ibkr.brokers.errors import (
     ProtocolViolation,
     RequestFailed,
 )
+from moondev_ibkr.config.settings import Settings
 
 from .ollama_server import OllamaServer, answer, ollama_server
 
@@ -285,3 +286,8 @@ def test_without_the_ollama_package_importing_works_and_using_says_what_to_insta
     monkeypatch.setitem(sys.modules, "ollama", None)
     with pytest.raises(NotSupported):
         OllamaBackend("127.0.0.1", MODEL).installed()
+
+
+def test_the_smallest_context_of_the_settings_has_room_for_the_longest_answer(server):
+    (least,) = [rule.ge for rule in Settings.model_fields["ollama_num_ctx"].metadata if hasattr(rule, "ge")]
+    assert backend(server, num_ctx=least).chat("", "AAPL?").content == "BUY"
