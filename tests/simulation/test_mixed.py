@@ -92,10 +92,12 @@ def test_same_seed_same_steps() -> None:
 
 
 def test_what_is_no_us_ticker_is_left_out_and_told() -> None:
-    listing = listing_of(["aapl", "SOL-USD", "GME", "gme", "BRK-B", "0700.HK", "ES=F", "no$symbol", ""], {"AAPL"})
+    listing = listing_of(
+        ["aapl", "SOL-USD", "GME", "gme", "BRK-B", "0700.HK", "ES=F", "MES", "no$symbol", ""], {"AAPL"}
+    )
     assert listing.bars == ("AAPL",)
     assert listing.synthetic == ("GME", "BRK B")
-    assert listing.left_out == ("SOL-USD", "0700.HK", "ES=F", "no$symbol", "")
+    assert listing.left_out == ("SOL-USD", "0700.HK", "ES=F", "MES", "no$symbol", "")
     told = listing.notes()
     assert told[0] == "synthetic prices, none of them real (2): GME, BRK B"
     assert "SOL-USD, 0700.HK" in told[1]

@@ -10,6 +10,7 @@ from datetime import date
 from ..domain.instrument import normalize_symbol
 from ..errors import InvalidInstrument, InvalidRequest
 from .bars_files import BarSeries
+from .contracts import MES
 from .history import SessionCalendar, exchange_date
 from .replay import DAILY_PRINTS, ReplayTape, replay_start
 from .synthetic import Company, SyntheticTape
@@ -56,7 +57,7 @@ def listing_of(symbols: Sequence[str], with_bars: Collection[str]) -> Listing:
             continue
         if symbol in with_bars:
             bars[symbol] = None
-        elif _US_TICKER.fullmatch(symbol):
+        elif _US_TICKER.fullmatch(symbol) and symbol != MES.instrument.symbol:
             synthetic[symbol] = None
         else:
             left_out[text] = None

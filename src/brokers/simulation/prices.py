@@ -108,5 +108,9 @@ def _selected(series: list[BarSeries], symbols: Sequence[str] | None) -> list[Ba
 
 def _known(symbol: str, available: Sequence[str]) -> str:
     if symbol not in available:
-        raise UnknownInstrument(f"bars of {symbol}", "there are none", f"choose among {', '.join(available)}")
+        raise UnknownInstrument(
+            f"bars of {symbol}",
+            "there are none",
+            f"choose among {', '.join(available)}; --others synthetic invents prices for the rest",
+        )
     return symbol
