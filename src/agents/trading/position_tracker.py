@@ -163,14 +163,13 @@ def _kind(plan: SymbolPlan) -> MismatchKind | None:
 def _text(plan: SymbolPlan, dry_run: bool) -> str:
     if _kind(plan) is MismatchKind.NOT_REPRESENTABLE:
         return f"{plan.owned} shares: the tracker holds whole shares held long, and nothing else; not written"
-    added = sum(shares for _, shares in plan.added)
-    parts = [
-        (added, f"{added} shares at their average fill price"),
-        (plan.adopted, f"{plan.adopted} adopted shares at the broker's average cost"),
-        (plan.closed, f"{plan.closed} shares closed at their fill prices"),
+    add, close = ("would add", "would close") if dry_run else ("added", "closed")
+    bought = sum(shares for _, shares in plan.added)
+    words = [
+        f"{add} {bought} shares at their average fill price" if bought else "",
+        f"{add} {plan.adopted} adopted shares at the broker's average cost" if plan.adopted else "",
+        f"{close} {plan.closed} shares at their fill prices" if plan.closed else "",
     ]
-    done = ", ".join(text for number, text in parts if number)
-    words = [f"{'would write' if dry_run else 'wrote'} {done}" if done else ""]
     words.append(_UNPROVEN.format(plan.unproven) + "; left open" if plan.unproven else "")
     words.append(f"short {plan.owned}: the tracker has no sides, the short is not written" if plan.owned < 0 else "")
     return "; ".join(word for word in words if word)

@@ -347,7 +347,7 @@ def test_a_dry_run_tells_the_same_and_writes_nothing(office: Any) -> None:
         (MismatchKind.MISSING_IN_TRACKER, False),
         (MismatchKind.MISSING_AT_BROKER, False),
     ]
-    assert first.text.startswith("would write")
+    assert first.text.startswith("would add 10 shares")
     assert [row for row in it.ask("SELECT * FROM positions") if row[1] != "TLRY"] == before
     assert it.notes() == ""
 
