@@ -122,11 +122,12 @@ class HostBars:
             answer = self._bars(broker, [symbol], row, now - span, None, now, source, regular_hours)[symbol]
             if isinstance(answer, BrokerError):
                 raise answer
-            enough, grown = len(answer) >= bars, len(answer) > len(found)
+            # Days cost little to look for; minutes are not looked for before the first that there are.
+            ended = row.is_intraday and 0 < len(answer) <= len(found)
             found = answer
-            if enough or (found and not grown) or span >= LONGEST:
+            if len(found) >= bars or ended or span >= LONGEST:
                 break
-            span = min(span * 2, LONGEST)
+            span = min(span * 3, LONGEST)
         note = None if len(found) >= bars else f"there are no more than {len(found)} of {bars} bars"
         framed = _framed(symbol, row, source, found[-bars:], note)
         if isinstance(framed, BrokerError):

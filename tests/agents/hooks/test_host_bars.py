@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
@@ -44,6 +45,7 @@ class Market:
         self.errors: dict[str, BrokerError] = {}
         self.first_day = date(2023, 11, 1)
         self.factor = 1.0
+        self.trades_on: Callable[[date], bool] = lambda day: day.weekday() < 5
 
     def within(self, timeout: float) -> Market:
         self.deadlines.append(timeout)
@@ -67,7 +69,7 @@ class Market:
         if size.is_intraday:
             day = max(day, self.now.date() - timedelta(days=90))
         while day <= self.now.astimezone(ZONE).date():
-            if day.weekday() < 5:
+            if self.trades_on(day):
                 yield from self._day(day, size)
             day += timedelta(days=1)
 
@@ -294,6 +296,19 @@ def test_last_counts_traded_bars(bars: HostBars, market: Market) -> None:
     assert "no more than 4 of 100" in fresh.attrs["note"]
     with pytest.raises(InvalidRequest):
         bars.last("AAPL", "1h", 0)
+
+
+def test_last_looks_further_back_for_a_share_that_trades_seldom(bars: HostBars, market: Market) -> None:
+    market.trades_on = lambda day: day.day == 2
+    assert [stamp.month for stamp in bars.last("SELDM", "1D", 4).index] == [2, 3, 4, 5]
+
+
+def test_a_volume_that_the_source_does_not_give_is_no_number(
+    bars: HostBars, market: Market, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = market.bars(BarSize.D1, market.now - timedelta(days=3), None)
+    monkeypatch.setattr(market, "bars", lambda *_: [*made[:-1], replace(made[-1], volume=None)])
+    assert bars.frame("AAPL", "1D", 3)["Volume"].isna().tolist() == [False] * (len(made) - 1) + [True]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -87,6 +88,12 @@ def test_a_group_runs_until_its_last_moment_has_passed() -> None:
     assert not timeframe("6H").reaching(bars, LONG_AGO, now)[-1].complete
     now = at(5, 2, 15, 30)
     assert timeframe("6H").reaching(session(5, 2, until=now), LONG_AGO, now)[-1].complete
+
+
+def test_a_group_with_a_running_bar_in_it_runs() -> None:
+    bars = session(5, 2)
+    late = [*bars[:11], replace(bars[11], complete=False)]
+    assert not timeframe("6H").reaching(late, LONG_AGO, at(5, 2, 15, 31))[-1].complete
 
 
 def test_a_group_that_reaches_into_the_span_is_whole() -> None:

@@ -35,12 +35,12 @@ FIELDS = ["Open", "High", "Low", "Close", "Volume"]
 
 
 class Recorder:
-    """The paper market's reads; `errors` stand in for a symbol's answer, `asked` are the rounds."""
+    """The paper market's reads; `instead` stands in for a symbol's answer, `asked` are the rounds."""
 
     def __init__(self, broker: SyncBroker) -> None:
         self._broker = broker
         self.timeout = broker.timeout
-        self.errors: dict[str, BrokerError] = {}
+        self.instead: dict[str, list[Bar] | BrokerError] = {}
         self.asked: list[tuple[tuple[str, ...], BarSize, BarSource, bool]] = []
         self.deadlines: list[float] = []
 
@@ -54,7 +54,7 @@ class Recorder:
     def many_bars(self, symbols: list[str], size: BarSize, **words: Any) -> dict[str, list[Bar] | BrokerError]:
         self.asked.append((tuple(symbols), size, words["source"], words["regular_hours"]))
         answers = self._broker.many_bars(symbols, size, **words)
-        return {symbol: self.errors.get(symbol, answer) for symbol, answer in answers.items()}
+        return {symbol: self.instead.get(symbol, answer) for symbol, answer in answers.items()}
 
 
 class RealTicker:
@@ -169,6 +169,7 @@ def test_history_inside_a_day(yf: YFinanceFacade, market: Recorder) -> None:
         ({"start": "2009-05-01", "end": "2009-05-08"}, date(2009, 5, 1), date(2009, 5, 7)),
         ({"start": date(2009, 5, 1)}, date(2009, 5, 1), date(2009, 6, 2)),
         ({"start": pd.Timestamp("2009-05-01 15:00")}, date(2009, 5, 4), date(2009, 6, 2)),
+        ({"start": pd.Timestamp("2009-05-01 08:00")}, date(2009, 5, 1), date(2009, 6, 2)),
         ({"end": "2009-03-01"}, date(2009, 2, 2), date(2009, 2, 27)),
         ({"start": "2009-03-01", "period": "1mo"}, date(2009, 3, 2), date(2009, 3, 31)),
         ({"end": "2009-03-02", "period": "2mo"}, date(2009, 1, 2), date(2009, 2, 27)),
@@ -252,7 +253,7 @@ def test_a_span_in_the_future_of_the_market_is_empty(yf: YFinanceFacade) -> None
     ids=lambda error: type(error).__name__,
 )
 def test_not_knowing_is_never_an_empty_frame(yf: YFinanceFacade, market: Recorder, error: BrokerError) -> None:
-    market.errors["AAPL"] = error
+    market.instead["AAPL"] = error
     asks: list[Callable[[], Any]] = [
         lambda: yf.download("AAPL", period="5d"),
         lambda: yf.Ticker("AAPL").history(period="5d"),
@@ -265,11 +266,11 @@ def test_not_knowing_is_never_an_empty_frame(yf: YFinanceFacade, market: Recorde
 
 
 def test_a_lost_link_stops_a_list_and_another_failure_does_not(yf: YFinanceFacade, market: Recorder) -> None:
-    market.errors["MSFT"] = NoPermission("bars of MSFT", "no market data")
+    market.instead["MSFT"] = NoPermission("bars of MSFT", "no market data")
     data = yf.download(["AAPL", "MSFT"], period="5d")
     assert data["Close"]["MSFT"].isna().all()
     assert "no market data" in yf.shared._ERRORS["MSFT"]
-    market.errors["GOOG"] = LinkLost("bars of GOOG")
+    market.instead["GOOG"] = LinkLost("bars of GOOG")
     with pytest.raises(LinkLost):
         yf.download(["AAPL", "GOOG"], period="5d")
 
@@ -351,10 +352,17 @@ def test_options_without_effect_are_told_once(yf: YFinanceFacade, caplog: pytest
     ]
 
 
-def test_rounding_and_a_deadline(yf: YFinanceFacade, market: Recorder) -> None:
-    data = yf.download("IBM", start="2006-06-01", end="2006-06-10", rounding=True, timeout=7)
-    assert (data["Close"]["IBM"] * 100).round(6).apply(float.is_integer).all()
-    assert market.deadlines == [7]
+def test_rounding(yf: YFinanceFacade, market: Recorder) -> None:
+    market.instead["AAPL"] = [Bar(datetime(2009, 6, 1, tzinfo=UTC), 1.23456, 1.23456, 1.23456, 1.23456, 10.0)]
+    assert yf.download("AAPL", period="5d")["Close"]["AAPL"].tolist() == [1.23456]
+    assert yf.download("AAPL", period="5d", rounding=True)["Close"]["AAPL"].tolist() == [1.23]
+    assert yf.Ticker("AAPL").history(period="5d", rounding=True)["Close"].tolist() == [1.23]
+
+
+def test_the_callers_deadline_is_the_rounds(yf: YFinanceFacade, market: Recorder) -> None:
+    yf.download("AAPL", period="5d", interval="15m", timeout=7)
+    yf.Ticker("AAPL").history(period="5d", timeout=8)
+    assert market.deadlines == [7, 7, 8]
 
 
 def test_several_names_in_one_object(yf: YFinanceFacade) -> None:
