@@ -325,12 +325,17 @@ def _at_least_one(shares: Decimal, price: Decimal, what: str) -> Decimal:
     return shares
 
 
-def _decimal(value: float, what: str) -> Decimal:
+def _as_decimal(value: object) -> Decimal:
     try:
-        number = Decimal(str(value))
+        return Decimal(str(value))
     except ArithmeticError:
-        number = Decimal("NaN")
-    if isinstance(value, bool) or not number.is_finite():
+        return Decimal("NaN")
+
+
+def _decimal(value: float, what: str) -> Decimal:
+    # Text is no amount: the bare host hands a chunk over as text in millionths of a dollar.
+    number = Decimal("NaN") if isinstance(value, bool | str) else _as_decimal(value)
+    if not number.is_finite():
         raise InvalidOrder(what, f"{value!r} is not a finite number")
     return number
 
