@@ -135,6 +135,17 @@ def test_closing_and_going_the_other_way_is_one_entry(world):
     assert rule_of(engine, world.order("SELL", 5)) == "repeated_entry"
 
 
+def test_a_short_covered_in_parts_was_no_entry(world):
+    world.borrow["AAPL"] = D(1_000)
+    world.hold(-30)
+    engine = world.engine(entry_window=MINUTE, allow_short=True)
+    for side, quantity in (("BUY", 10), ("SELL", 5), ("BUY", 25)):
+        done(world, side, quantity)
+    engine.check(world.order("BUY", 7))
+    done(world, "BUY", 7)
+    assert rule_of(engine, world.order("BUY", 3)) == "repeated_entry"
+
+
 def test_an_entry_whose_shares_somebody_sold_by_hand_still_counts(world):
     done(world, "BUY", 10)
     world.held.clear()

@@ -150,7 +150,7 @@ def test_limits_hold_at_the_higher_of_limit_and_last_price(world, rules):
     world.hold(0)
     world.borrow["AAPL"] = D(1_000)
     short = engine(world, rules, max_order_value=D(5_000), allow_short=True)
-    error = refusal(short, world.order("SELL", 60, limit_price=99))
+    error = refusal(short, world.order("SELL", 60, limit_price=98))
     assert (error.data["rule"], error.data["largest"]) == ("order_value", D(50))
 
 
