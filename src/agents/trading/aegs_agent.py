@@ -3,6 +3,9 @@
 One cycle is one session. At the open it reviews what it holds (time exits, missing protection), scores the last 200
 closed bars of every symbol, and enters the best ones with a bracket whose GTC stop and target rest at the broker.
 What it holds is read back from the broker's orders and fills each time, so a restart loses nothing.
+
+`start` follows the bars and the orders of a run of many sessions. A single `scan` or `scan_and_execute` needs no start:
+it asks for the bars of the whole list in one round.
 """
 
 from __future__ import annotations
@@ -12,44 +15,62 @@ import contextlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import ROUND_FLOOR, Decimal
 
 import pandas as pd
 
-from ...brokers.base_broker import BaseBroker, bars_to_frame
+from ...brokers.base_broker import BaseBroker
 from ...brokers.domain.instrument import InstrumentDetails, Rounding, normalize_symbol
-from ...brokers.domain.market_data import Bar, BarSize, BarSource
 from ...brokers.domain.order import NewOrder, Order, OrderChange, OrderType, Side, TimeInForce, leg_key
 from ...brokers.domain.order_states import OrderState
 from ...brokers.domain.reports import OrderEvent, OrderEventKind
-from ...brokers.errors import BrokerError, DeadlineExceeded, RiskRefusal, UnknownOrder
+from ...brokers.errors import BrokerError, RiskRefusal, UnknownOrder, UsageError
 from ...brokers.smart_orders import SmartOrderPolicy, priced, protected, smart_limit
+from .aegs_bars import DailyBars
 from .aegs_holdings import KEY_PREFIX, Holding, entry_key, holdings, is_entry_key, trading_date
-from .aegs_score import LOOKBACK_BARS, Score, ScoreKind, score
+from .aegs_score import Score, ScoreKind, score
 
 log = logging.getLogger(__name__)
 
 #: (score from, lower percentage of net liquidation that the host advises), highest first.
 SIZE_TIERS: tuple[tuple[int, Decimal], ...] = ((80, Decimal("0.03")), (70, Decimal("0.02")), (0, Decimal("0.01")))
 
+#: (score from, target as a fraction of the entry price), highest first. The host's own backtests, and so the results
+#: that it reports, take profit at 30 % whatever the score.
+BACKTEST_TARGETS: tuple[tuple[int, Decimal], ...] = ((0, Decimal("0.30")),)
+#: What its live scanner prints as advice instead: the near ends of 20-50 %, 15-30 % and 10-20 %.
+ADVISED_TARGETS: tuple[tuple[int, Decimal], ...] = (
+    (80, Decimal("0.20")),
+    (70, Decimal("0.15")),
+    (0, Decimal("0.10")),
+)
+
 
 @dataclass(frozen=True, slots=True)
 class AegsSettings:
     """`entry_score` in points; fractions of the entry price; days are calendar days since the first fill.
 
-    A position in profit is closed after `profit_exit_days`, any position after `forced_exit_days`.
-    `history_deadline` is real seconds until every symbol's history must have come.
+    `targets` is the target by score, `BACKTEST_TARGETS` or `ADVISED_TARGETS`; the stop is the same in both. A position
+    in profit is closed after `profit_exit_days`, any position after `forced_exit_days`. `history_deadline` is real
+    seconds until every followed symbol's history must have come.
     """
 
     score: ScoreKind = ScoreKind.LIVE
     entry_score: int = 50
     stop_fraction: Decimal = Decimal("0.20")
-    target_fraction: Decimal = Decimal("0.30")
+    targets: tuple[tuple[int, Decimal], ...] = BACKTEST_TARGETS
     profit_exit_days: int = 30
     forced_exit_days: int = 60
     pricing: SmartOrderPolicy = field(default_factory=SmartOrderPolicy)
     history_deadline: float = 30.0
+
+    def __post_init__(self) -> None:
+        bounds = [bound for bound, _ in self.targets]
+        if bounds != sorted(bounds, reverse=True) or not bounds or bounds[-1] > self.entry_score:
+            raise UsageError(
+                f"targets {self.targets}", "they are not a table from the highest score down to the entry's"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,45 +115,41 @@ class AegsAgent:
         #: The highest score of all scans so far.
         self.best: Signal | None = None
         self._on_action = on_action
-        self._bars: dict[str, dict[datetime, Bar]] = {symbol: {} for symbol in self.symbols}
-        self._ready: dict[str, asyncio.Event] = {symbol: asyncio.Event() for symbol in self.symbols}
+        self._bars = DailyBars(broker, self._drop)
         self._details: dict[str, InstrumentDetails] = {}
-        self._tasks: list[asyncio.Task[None]] = []
+        self._orders: asyncio.Task[None] | None = None
         #: Held while an order is placed, so that the diary tells the entry before its fill.
         self._placing = asyncio.Lock()
 
     async def start(self) -> None:
         """Subscribe to every symbol's daily bars and to order events. A symbol without history is left out, and
         that is said; with no symbol left the last error is raised."""
-        self._tasks.append(asyncio.create_task(self._follow_orders(), name="aegs orders"))
+        self._orders = asyncio.create_task(self._follow_orders(), name="aegs orders")
         errors: list[BrokerError] = []
         for symbol in list(self.symbols):
             try:
                 self._details[symbol] = await self.broker.details(symbol)
-                self._tasks.append(asyncio.create_task(self._follow_bars(symbol), name=f"aegs bars {symbol}"))
+                self._bars.follow(symbol)
             except BrokerError as error:
                 errors.append(error)
                 self._drop(symbol, error)
         for symbol in list(self.symbols):
             try:
-                await asyncio.wait_for(self._ready[symbol].wait(), self.settings.history_deadline)
-            except TimeoutError:
-                if self._bars[symbol]:
-                    continue
-                waited = timedelta(seconds=self.settings.history_deadline)
-                errors.append(DeadlineExceeded(f"daily bars of {symbol}", waited, "look at the data subscriptions"))
-                self._drop(symbol, errors[-1])
+                await self._bars.until_ready(symbol, self.settings.history_deadline)
+            except BrokerError as error:
+                errors.append(error)
+                self._drop(symbol, error)
         if not self.symbols and errors:
             raise errors[-1]
 
     async def stop(self) -> None:
         """End the subscriptions. Orders stay at the broker."""
-        for task in self._tasks:
-            task.cancel()
-        for task in self._tasks:
+        await self._bars.stop()
+        if self._orders is not None:
+            self._orders.cancel()
             with contextlib.suppress(asyncio.CancelledError):
-                await task
-        self._tasks.clear()
+                await self._orders
+            self._orders = None
 
     async def run_cycle(self) -> list[Action]:
         """One session's work at its open; answers what was done."""
@@ -145,10 +162,11 @@ class AegsAgent:
         """Score every symbol, best first. A symbol that cannot be scored is reported and left out."""
         now = await self.broker.market_time()
         signals: list[Signal] = []
-        for symbol in self.symbols:
+        for symbol, bars in (await self._bars.closed(self.symbols, now)).items():
             try:
-                frame = self.closed_bars(symbol, now)
-                result = score(frame, self.settings.score)
+                if isinstance(bars, BrokerError):
+                    raise bars
+                result = score(bars, self.settings.score)
                 signals.append(Signal(symbol, now, result, result.indicators.close))
             except BrokerError as error:
                 self._note(Action(now, symbol, "NOT SCORED", str(error)), failed=True)
@@ -190,10 +208,8 @@ class AegsAgent:
         return holdings(self.broker.orders(), self.broker.fills())
 
     def closed_bars(self, symbol: str, now: datetime) -> pd.DataFrame:
-        """The last 200 bars of days before `now`'s trading date: today's own bar is never looked at."""
-        today = trading_date(now)
-        bars = sorted(self._bars[symbol].values(), key=lambda bar: bar.time)
-        return bars_to_frame([bar for bar in bars if bar.time.date() < today][-LOOKBACK_BARS:])
+        """The last 200 bars of days before `now`'s trading date, of a symbol that is followed."""
+        return self._bars.followed(symbol, now)
 
     async def _enter(self, signal: Signal) -> None:
         key = entry_key(signal.symbol, trading_date(signal.time))
@@ -201,7 +217,7 @@ class AegsAgent:
             return
         account = await self.broker.account()
         quote = await self.broker.quote(signal.symbol)
-        details = self._details[signal.symbol]
+        details = await self._details_of(signal.symbol)
         limit = smart_limit(quote, Side.BUY, details, self.settings.pricing)
         share = next(part for bound, part in SIZE_TIERS if signal.score.points >= bound)
         equity = account.net_liquidation or Decimal(0)
@@ -222,7 +238,8 @@ class AegsAgent:
 
     async def _place_fitting(self, entry: NewOrder, details: InstrumentDetails, signal: Signal) -> Order:
         """Place the bracket; when a size rule names a smaller order that fits, take that one and say so."""
-        stop, target = self.settings.stop_fraction, self.settings.target_fraction
+        stop = self.settings.stop_fraction
+        target = next(part for bound, part in self.settings.targets if signal.score.points >= bound)
         try:
             return await self.broker.place(protected(entry, stop, target, details))
         except RiskRefusal as refusal:
@@ -244,7 +261,7 @@ class AegsAgent:
         )
         if covered >= holding.quantity:
             return
-        details = self._details[holding.symbol]
+        details = await self._details_of(holding.symbol)
         price = details.round_price(holding.entry_price * (1 - self.settings.stop_fraction), Rounding.UP)
         stop_order = NewOrder(
             details.instrument,
@@ -275,7 +292,7 @@ class AegsAgent:
 
     async def _exit(self, holding: Holding, now: datetime, why: str) -> None:
         """Make the resting target marketable: the OCA group then cancels the stop, with no moment unprotected."""
-        details = self._details[holding.symbol]
+        details = await self._details_of(holding.symbol)
         quote = await self.broker.quote(holding.symbol)
         limit = smart_limit(quote, Side.SELL, details, self.settings.pricing)
         target = leg_key(holding.key, 2)
@@ -297,21 +314,6 @@ class AegsAgent:
             await self.broker.place(order)
         self._note(Action(now, holding.symbol, "EXIT", why, quantity=holding.quantity, price=limit, key=target))
 
-    async def _follow_bars(self, symbol: str) -> None:
-        bars = self._bars[symbol]
-        subscription = self.broker.live_bars(symbol, BarSize.D1, count=LOOKBACK_BARS + 5, source=BarSource.TRADES)
-        try:
-            async with contextlib.aclosing(subscription):
-                async for update in subscription:
-                    bars[update.bar.time] = update.bar
-                    if not update.closed or len(bars) >= LOOKBACK_BARS:
-                        self._ready[symbol].set()
-                    while len(bars) > LOOKBACK_BARS + 20:
-                        del bars[min(bars)]
-        except BrokerError as error:
-            self._drop(symbol, error)
-            self._ready[symbol].set()
-
     async def _follow_orders(self) -> None:
         async with contextlib.aclosing(self.broker.order_events()) as events:
             async for event in events:
@@ -332,6 +334,11 @@ class AegsAgent:
         if event.recovered:
             why += ", learnt after a gap"
         return Action(fill.time, order.instrument.symbol, what, why, None, fill.quantity, fill.price, order.key)
+
+    async def _details_of(self, symbol: str) -> InstrumentDetails:
+        if symbol not in self._details:
+            self._details[symbol] = await self.broker.details(symbol)
+        return self._details[symbol]
 
     def _known(self, key: str) -> bool:
         try:

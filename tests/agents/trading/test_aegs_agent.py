@@ -8,14 +8,16 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
-from moondev_ibkr.agents.trading.aegs_agent import Action, AegsAgent, AegsSettings
+from moondev_ibkr.agents.trading.aegs_agent import ADVISED_TARGETS, Action, AegsAgent, AegsSettings
 from moondev_ibkr.agents.trading.aegs_holdings import entry_key
 from moondev_ibkr.brokers.calendar import MarketCalendar
+from moondev_ibkr.brokers.domain.market_data import BarSource
 from moondev_ibkr.brokers.domain.order import OrderType, leg_key
 from moondev_ibkr.brokers.domain.order_states import OrderState
-from moondev_ibkr.brokers.errors import UnknownInstrument
+from moondev_ibkr.brokers.errors import UnknownInstrument, UsageError
 from moondev_ibkr.brokers.journal import Journal
 from moondev_ibkr.brokers.risk import RiskPolicy
 from moondev_ibkr.brokers.simulation.commissions import PriceList
@@ -235,3 +237,50 @@ async def test_today_s_own_bar_is_never_scored(stage: World) -> None:
         frame = world.agent.closed_bars("FALL", now)
         assert len(frame) == 200
         assert frame.index[-1].date() == DAYS[BEFORE - 1]
+
+
+async def test_a_single_scan_asks_for_all_bars_in_one_round_and_enters_like_a_run(
+    stage: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with stage() as world:
+        asked: list[tuple[list[str], BarSource]] = []
+        ask = world.broker.many_bars
+
+        async def many_bars(symbols: list[str], *sizes: Any, **rest: Any) -> Any:
+            asked.append((list(symbols), rest["source"]))
+            return await ask(symbols, *sizes, **rest)
+
+        monkeypatch.setattr(world.broker, "many_bars", many_bars)
+        hours = CALENDAR.trading_day(FIRST)
+        assert hours is not None
+        await world.broker.advance_to(hours.open + timedelta(seconds=10))
+        once = AegsAgent(world.broker, ["NOSUCH", "FALL"])
+        followed = await world.agent.scan()
+        signals = await once.scan_and_execute()
+        assert asked == [(["NOSUCH", "FALL"], BarSource.ADJUSTED_LAST)]
+        assert [signal.score.points for signal in signals] == [signal.score.points for signal in followed]
+        assert [(action.what, action.symbol) for action in once.actions] == [
+            ("NOT SCORED", "NOSUCH"),
+            ("ENTER", "FALL"),
+        ]
+        await world.session_of(FIRST)
+        assert [order.key for order in world.broker.orders() if order.leg == 0] == [entry_key("FALL", FIRST)]
+
+
+async def test_the_host_s_advised_targets_can_be_chosen(stage: World) -> None:
+    settings = AegsSettings(history_deadline=1.0, targets=ADVISED_TARGETS)
+    async with stage(settings=settings) as world:
+        points = (await world.agent.scan())[0].score.points
+        await world.session_of(FIRST)
+        part = Decimal("0.2") if points >= 80 else Decimal("0.15") if points >= 70 else Decimal("0.1")
+        key = entry_key("FALL", FIRST)
+        limit = world.broker.order(key).intent.limit_price
+        assert limit is not None
+        target = world.broker.order(leg_key(key, 2)).intent.limit_price
+        assert target == pytest.approx(limit * (1 + part), abs=Decimal("0.01"))
+
+
+@pytest.mark.parametrize("targets", [(), ((80, Decimal("0.2")),), ((0, Decimal("0.1")), (80, Decimal("0.2")))])
+def test_a_table_of_targets_that_leaves_a_score_out_is_refused(targets: Any) -> None:
+    with pytest.raises(UsageError):
+        AegsSettings(targets=targets)
