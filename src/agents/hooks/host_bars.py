@@ -111,28 +111,46 @@ class HostBars:
 
         Raises as `frame` does, and InvalidRequest for a number below 1.
         """
-        row = find_timeframe(timeframe)
-        if bars < 1:
-            raise InvalidRequest(f"last {bars} bars of {symbol}", "it is below 1", "ask for at least one bar")
-        broker = self._for(1, timeout)
-        now = broker.market_time()
-        found: list[Bar] = []
-        span = row.span_for(bars, regular_hours)
-        for _ in range(_WIDENINGS):
-            answer = self._bars(broker, [symbol], row, now - span, None, now, source, regular_hours)[symbol]
-            if isinstance(answer, BrokerError):
-                raise answer
-            # Days cost little to look for; minutes are not looked for before the first that there are.
-            ended = row.is_intraday and 0 < len(answer) <= len(found)
-            found = answer
-            if len(found) >= bars or ended or span >= LONGEST:
-                break
-            span = min(span * 3, LONGEST)
-        note = None if len(found) >= bars else f"there are no more than {len(found)} of {bars} bars"
-        framed = _framed(symbol, row, source, found[-bars:], note)
+        answer = self.lasts([symbol], timeframe, bars, source=source, regular_hours=regular_hours, timeout=timeout)
+        framed = answer[symbol]
         if isinstance(framed, BrokerError):
             raise framed
         return framed
+
+    def lasts(
+        self,
+        symbols: Iterable[str],
+        timeframe: str,
+        bars: int,
+        *,
+        source: BarSource = BarSource.TRADES,
+        regular_hours: bool = True,
+        timeout: float | None = None,
+    ) -> dict[str, pd.DataFrame | BrokerError]:
+        """`last` of a list in one round, keyed as the caller spelt them; a symbol that fails has its error as value.
+        Each `last` that follows is answered from the cache."""
+        row = find_timeframe(timeframe)
+        if bars < 1:
+            raise InvalidRequest(f"the last {bars} {row.name} bars", "it is below 1", "ask for at least one bar")
+        wanted = list(dict.fromkeys(symbols))
+        broker = self._for(len(wanted), timeout)
+        now = broker.market_time()
+        found: dict[str, Answer] = {symbol: [] for symbol in wanted}
+        open_ones, span = wanted, row.span_for(bars, regular_hours)
+        for _ in range(_WIDENINGS):
+            answers = self._bars(broker, open_ones, row, now - span, None, now, source, regular_hours)
+            # Days cost little to look for; minutes are not looked for before the first that there are.
+            before = {symbol: _count(found[symbol]) if row.is_intraday else 0 for symbol in open_ones}
+            found |= answers
+            open_ones = [
+                symbol
+                for symbol, answer in answers.items()
+                if isinstance(answer, list) and len(answer) < bars and not 0 < len(answer) <= before[symbol]
+            ]
+            if not open_ones or span >= LONGEST:
+                break
+            span = min(span * 3, LONGEST)
+        return {symbol: _framed_last(symbol, row, source, answer, bars) for symbol, answer in found.items()}
 
     def daily(
         self,
@@ -289,6 +307,19 @@ def _span(days_back: float) -> timedelta:
 
 def _closed_note(row: Timeframe, span: timedelta, now: datetime) -> str:
     return f"no {row.name} bar in the {span} before {now:%Y-%m-%d %H:%M} UTC: the last {span} that were traded instead"
+
+
+def _count(answer: Answer) -> int:
+    return len(answer) if isinstance(answer, list) else 0
+
+
+def _framed_last(
+    symbol: str, row: Timeframe, source: BarSource, answer: Answer, bars: int
+) -> pd.DataFrame | BrokerError:
+    if isinstance(answer, BrokerError):
+        return answer
+    note = None if len(answer) >= bars else f"there are no more than {len(answer)} of {bars} bars"
+    return _framed(symbol, row, source, answer[-bars:], note)
 
 
 def _framed(

@@ -298,6 +298,15 @@ def test_last_counts_traded_bars(bars: HostBars, market: Market) -> None:
         bars.last("AAPL", "1h", 0)
 
 
+def test_the_last_bars_of_a_list_are_one_round(bars: HostBars, market: Market) -> None:
+    market.errors["HMNY"] = UnknownInstrument("contract HMNY")
+    answers = bars.lasts(["AAPL", "HMNY", "MSFT"], "1h", 72)
+    assert len(market.requests) == 1
+    assert isinstance(answers["HMNY"], UnknownInstrument)
+    assert len(bars.last("MSFT", "1h", 72)) == 72
+    assert len(market.requests) == 1
+
+
 def test_last_looks_further_back_for_a_share_that_trades_seldom(bars: HostBars, market: Market) -> None:
     market.trades_on = lambda day: day.day == 2
     assert [stamp.month for stamp in bars.last("SELDM", "1D", 4).index] == [2, 3, 4, 5]
