@@ -21,7 +21,7 @@ from ..brokers.calendar import MarketCalendar
 from ..brokers.domain.order_states import OrderState
 from ..brokers.errors import DeadlineExceeded, InvalidRequest, MismatchDetected
 from ..brokers.interactive_brokers.ib_adapter import IBAdapter
-from ..config.settings import Environment, FailoverMode, Settings, load_settings
+from ..config.settings import SIMULATION_PORT, Environment, FailoverMode, Settings, load_settings
 from .boundary import FAILED, OK, print_json, run_async
 from .doors_command import show_doors, status_json
 from .gateway_process import GatewayProcess
@@ -75,7 +75,7 @@ def demo(
             f"--fails-in {fails_in}", f"there are {cycles} sessions, and some must follow", "choose an earlier one"
         )
     mode = FailoverMode.ONE_USER if users is UsersChoice.ONE else FailoverMode.TWO_USERS
-    settings = load_settings(config, environment=Environment.SIMULATION, host="127.0.0.1", port=None)
+    settings = load_settings(config, environment=Environment.SIMULATION, host="127.0.0.1", port=SIMULATION_PORT)
     settings = settings.model_copy(
         update={"failover": mode, "failover_after": TAKE_OVER_AFTER, "account": None, "market_data_lines": 100}
     )

@@ -30,7 +30,7 @@ from ..brokers.simulation.prices import Others, PriceKind
 from ..brokers.simulation.tws.pacing import MESSAGES_PER_SECOND
 from ..brokers.simulation.tws.settings import TwsSettings
 from ..config.logging import setup_logging
-from ..config.settings import Environment, Settings, load_settings
+from ..config.settings import SIMULATION_PORT, Environment, Settings, load_settings
 from .boundary import print_json, run_async
 from .opening import state_folder
 from .options import ConfigOption, JsonOption, parse_day, parse_symbols
@@ -134,7 +134,7 @@ def gateway(
         return 0
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _leave)
-    general = load_settings(config, environment=Environment.SIMULATION, host="127.0.0.1", port=None)
+    general = load_settings(config, environment=Environment.SIMULATION, host="127.0.0.1", port=SIMULATION_PORT)
     setup_logging(general)
     chosen = GatewaySettings(
         tws=TwsSettings(

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from ..brokers.errors import ConfigurationError
 from ..config.logging import LIBRARIES, ROOT, setup_logging
-from ..config.settings import SIMULATED_ACCOUNT, Environment, FailoverMode, Settings, load_settings
+from ..config.settings import SIMULATED_ACCOUNT, SIMULATION_PORT, Environment, FailoverMode, Settings, load_settings
 from .boundary import run_async
 from .gateway_process import GatewayProcess, Ready
 from .options import BrokerChoice
@@ -47,7 +47,9 @@ def settings_for(opening: Opening) -> Settings:
     """
     if opening.broker is BrokerChoice.PAPER:
         # The paper gateway is never reached through settings that were meant for a real account.
-        settings = load_settings(opening.config, environment=Environment.SIMULATION, host="127.0.0.1", port=None)
+        settings = load_settings(
+            opening.config, environment=Environment.SIMULATION, host="127.0.0.1", port=SIMULATION_PORT
+        )
         mine = settings.account is None or settings.account.startswith(SIMULATED_ACCOUNT)
         return settings if mine else settings.model_copy(update={"account": None})
     settings = load_settings(opening.config, i_understand_live=opening.i_understand_live)

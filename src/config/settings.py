@@ -75,6 +75,8 @@ PORTAL_PORTS: dict[Environment, int] = {
     Environment.PAPER: 5000,
     Environment.SIMULATION: 15000,
 }
+#: The paper gateway's socket port, whatever IB_PORT says of another environment.
+SIMULATION_PORT = TWS_PORTS[Environment.SIMULATION, Software.GATEWAY]
 #: Accounts of the paper gateway begin with this; IB's own paper accounts with D alone.
 SIMULATED_ACCOUNT, PAPER_ACCOUNT = "DU000", "D"
 

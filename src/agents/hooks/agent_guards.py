@@ -28,7 +28,8 @@ def strategy_agent(module: ModuleType, desk: Desk, patches: Patches) -> None:
         evaluation = original(self, signals, market_data)
         if not isinstance(evaluation, Mapping) or not signals:
             return evaluation
-        answers = strategy_decisions(",".join(map(str, evaluation.get("decisions", ()))), len(signals))
+        told = f"{','.join(map(str, evaluation.get('decisions', ())))}\n{evaluation.get('reasoning', '')}"
+        answers = strategy_decisions(told, len(signals))
         for signal, answer in zip(signals, answers, strict=True):
             if answer.refused is not None:
                 desk.report(f"strategy {signal.get('strategy_name')}: {answer.refused}; taken as REJECT")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ...brokers.base_broker import BaseBroker
 from ...brokers.registry import get_broker
-from ...config.settings import Environment, Settings, load_settings
+from ...config.settings import SIMULATION_PORT, Environment, Settings, load_settings
 from .hook_settings import HOST_RISK
 from .host_broker import BrokerMaker
 
@@ -19,7 +19,7 @@ def broker_maker(broker: str | BaseBroker, *, i_understand_live: bool = False) -
     if isinstance(broker, BaseBroker):
         return lambda: broker
     if broker == "paper":
-        risk = host_settings(load_settings(environment=Environment.SIMULATION, port=None)).policy_values
+        risk = host_settings(load_settings(environment=Environment.SIMULATION, port=SIMULATION_PORT)).policy_values
         return lambda: get_broker("paper", risk=risk)
     settings = load_settings(i_understand_live=i_understand_live)
     if settings.environment is Environment.SIMULATION:

@@ -23,7 +23,9 @@ from ..managed_broker import ManagedBroker, StopSettings, as_instrument
 from ..orders import OrderSettings
 from ..risk import RiskPolicy
 from .commissions import PriceList
+from .contracts import with_hours
 from .exchange import Exchange
+from .history import exchange_date
 from .paper_market import PaperMarket
 from .paper_port import PaperPort
 from .prices import make_prices
@@ -77,6 +79,8 @@ class PaperBroker(ManagedBroker):
         self._speed = speed
         self._clock_task: asyncio.Task[None] | None = None
         self._closes_journal = False
+        #: Contract number -> (exchange's date, details with the hours from that date on).
+        self._with_hours: dict[int, tuple[date, InstrumentDetails]] = {}
         super().__init__(
             port=self._paper_port,
             journal=journal,
@@ -171,7 +175,13 @@ class PaperBroker(ManagedBroker):
     # Reference and market data
 
     async def details(self, symbol: Symbol) -> InstrumentDetails:
-        return self.market.details(as_instrument(symbol))
+        """With the trading hours of the days ahead, as IB tells them."""
+        plain = self.market.details(as_instrument(symbol))
+        number, day = plain.instrument.con_id or 0, exchange_date(self.exchange.now)
+        known = self._with_hours.get(number)
+        if known is None or known[0] != day:
+            known = self._with_hours[number] = (day, with_hours(plain, self.calendar, self.exchange.now))
+        return known[1]
 
     async def quote(self, symbol: Symbol, *, max_age: timedelta | None = None) -> Quote:
         """The exchange's own state, which has no age."""
