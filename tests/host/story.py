@@ -3,7 +3,8 @@
     told = tell(host, story, answer="BUY")      the function's source travels, its result comes back as JSON
     told.result, told.out, told.code
 
-The function imports what it needs itself, takes and returns what JSON can hold, and sees nothing else of the test.
+The function imports what it needs itself, takes and returns what JSON can hold, and sees nothing else of the test but
+`pause(name)`: it waits while the test does what `meanwhile` has under that name.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import textwrap
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +25,7 @@ from typing import Any
 #: Real seconds for one story.
 DEADLINE = 60.0
 MARK = "the story ends with "
+PAUSE = "the story waits for "
 
 #: What a person who runs the host has in the environment; none of the keys opens anything.
 KEYS = {
@@ -37,6 +41,10 @@ KEYS = {
 }
 #: Nothing else of this machine's environment reaches a host.
 KEPT = ("PATH", "HOME", "SYSTEMROOT", "TEMP", "TMP", "TMPDIR", "LANG", "COVERAGE_PROCESS_START", "COVERAGE_FILE")
+
+
+#: A story and its arguments.
+Act = tuple[Callable[..., Any], Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -55,6 +63,15 @@ def environment(host: Path, extra: Mapping[str, str] | None = None) -> dict[str,
     return {**kept, **KEYS, "PYTHONPATH": str(host), "PYTHONDONTWRITEBYTECODE": "1", **(extra or {})}
 
 
+#: What every story sees before its own first line.
+PROLOGUE = f"""from __future__ import annotations
+import json
+def pause(name: str) -> None:
+    print({PAUSE!r} + name, flush=True)
+    input()
+"""
+
+
 def tell(
     host: Path,
     story: Callable[..., Any],
@@ -62,25 +79,79 @@ def tell(
     python: str = sys.executable,
     env: Mapping[str, str] | None = None,
     preamble: str = "",
+    meanwhile: Mapping[str, Callable[[], object]] | None = None,
     **arguments: Any,
 ) -> Told:
     """Run `story(**arguments)` in `host`, after the lines `preamble`. A story that raises ends with code 1."""
-    source = textwrap.dedent(inspect.getsource(story))
-    call = f"{story.__name__}(**json.loads({json.dumps(json.dumps(arguments))}))"
-    lines = (
-        f"from __future__ import annotations\n{preamble}\n{source}\n"
-        f"import json\nprint({MARK!r} + json.dumps({call}), flush=True)\n"
-    )
-    return run(host, [python, "-c", lines], env=env)
+    told = tell_all(host, [(story, arguments)], python=python, env=env, preamble=preamble, meanwhile=meanwhile)
+    return Told(told.code, None if told.result is None else told.result[0], told.out, told.err)
 
 
-def run(host: Path, command: list[str], *, env: Mapping[str, str] | None = None) -> Told:
+def tell_all(
+    host: Path,
+    acts: Sequence[Act],
+    *,
+    python: str = sys.executable,
+    env: Mapping[str, str] | None = None,
+    preamble: str = "",
+    meanwhile: Mapping[str, Callable[[], object]] | None = None,
+) -> Told:
+    """Several stories in one interpreter, one after the other; the result is the list of theirs."""
+    lines = [PROLOGUE, preamble, "answers = []"]
+    for story, arguments in acts:
+        lines.append(textwrap.dedent(inspect.getsource(story)))
+        lines.append(f"answers.append({story.__name__}(**json.loads({json.dumps(arguments)!r})))")
+    lines.append(f"print({MARK!r} + json.dumps(answers), flush=True)")
+    return run(host, [python, "-c", "\n".join(lines)], env=env, meanwhile=meanwhile)
+
+
+def run(
+    host: Path,
+    command: list[str],
+    *,
+    env: Mapping[str, str] | None = None,
+    meanwhile: Mapping[str, Callable[[], object]] | None = None,
+) -> Told:
     """Run a command with the host's root as its folder."""
-    done = subprocess.run(
-        command, cwd=host, env=environment(host, env), capture_output=True, text=True, timeout=DEADLINE, check=False
-    )
-    out, found, result = done.stdout.rpartition(MARK)
+    with tempfile.TemporaryFile("w+") as errors:
+        process = subprocess.Popen(
+            command,
+            cwd=host,
+            env=environment(host, env),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+        )
+        overdue = threading.Timer(DEADLINE, process.kill)
+        overdue.start()
+        try:
+            out = "".join(_printed(process, meanwhile or {}))
+            code = process.wait()
+        finally:
+            overdue.cancel()
+            process.kill()
+            process.wait()
+            for pipe in (process.stdin, process.stdout):
+                assert pipe is not None
+                pipe.close()
+        errors.seek(0)
+        err = errors.read()
+    before, found, result = out.rpartition(MARK)
     if not found:
-        return Told(done.returncode, None, done.stdout, done.stderr)
+        return Told(code, None, out, err)
     text, _, rest = result.partition("\n")
-    return Told(done.returncode, json.loads(text), out + rest, done.stderr)
+    return Told(code, json.loads(text), before + rest, err)
+
+
+def _printed(process: subprocess.Popen[str], meanwhile: Mapping[str, Callable[[], object]]) -> Iterator[str]:
+    """The lines that it prints; a pause is answered and left out."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    for line in process.stdout:
+        if not line.startswith(PAUSE):
+            yield line
+            continue
+        meanwhile[line.removeprefix(PAUSE).strip()]()
+        process.stdin.write("\n")
+        process.stdin.flush()
