@@ -1,8 +1,9 @@
-"""A broker by its name: the paper one whatever the environment says of another, with the host's limits beneath the user's."""
+"""A broker by its name: paper whatever port the environment sets, with the host's limits beneath the user's."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -51,4 +52,4 @@ async def test_the_paper_broker_tells_the_hours_of_the_days_ahead() -> None:
     assert opens.date() == day
     assert opens.astimezone(UTC) == datetime(day.year, day.month, day.day, 13, 30, tzinfo=UTC)
     assert (closes - opens).total_seconds() == 6.5 * 3600
-    assert all(a[1] <= b[0] for a, b in zip(sessions, sessions[1:], strict=False))
+    assert all(a[1] <= b[0] for a, b in pairwise(sessions))
