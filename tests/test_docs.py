@@ -11,6 +11,8 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from moondev_ibkr.agents.hooks.helpers_table import HELPERS
+from moondev_ibkr.agents.hooks.hook_table import ABOUT
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -75,3 +77,22 @@ def test_every_example_is_tried() -> None:
 def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
         assert target.startswith("http") or (page.parent / target).exists(), target
+
+
+def hook_rows() -> list[str]:
+    return [f"| `{module}` | {about} |" for module, about in ABOUT.items()]
+
+
+def helper_rows() -> list[str]:
+    return [
+        f"| `{module}` | {', '.join(f'`{row.name}({", ".join(row.parameters)})`' for row in rows)} |"
+        for module, rows in HELPERS.items()
+    ]
+
+
+@pytest.mark.parametrize(("part", "rows"), [("hooks", hook_rows()), ("helpers", helper_rows())])
+def test_the_page_of_hooks_lists_them_all(part: str, rows: list[str]) -> None:
+    text = (ROOT / "docs" / "hooks.md").read_text()
+    table = text.split(f"<!-- {part}:")[1].split(f"<!-- end of {part}")[0]
+    told = [line for line in table.splitlines() if line.startswith("| `")]
+    assert told == rows
