@@ -84,10 +84,11 @@ def hook_rows() -> list[str]:
 
 
 def helper_rows() -> list[str]:
-    return [
-        f"| `{module}` | {', '.join(f'`{row.name}({", ".join(row.parameters)})`' for row in rows)} |"
+    words = {
+        module: ", ".join("`{}({})`".format(row.name, ", ".join(row.parameters)) for row in rows)
         for module, rows in HELPERS.items()
-    ]
+    }
+    return [f"| `{module}` | {text} |" for module, text in words.items()]
 
 
 @pytest.mark.parametrize(("part", "rows"), [("hooks", hook_rows()), ("helpers", helper_rows())])
