@@ -306,6 +306,7 @@ def _span(days_back: float) -> timedelta:
 
 
 def _closed_note(row: Timeframe, span: timedelta, now: datetime) -> str:
+    span = timedelta(seconds=round(span.total_seconds()))
     return f"no {row.name} bar in the {span} before {now:%Y-%m-%d %H:%M} UTC: the last {span} that were traded instead"
 
 

@@ -135,7 +135,7 @@ def test_two_hours_at_night_are_the_last_two_that_were_traded(bars: HostBars, ma
     frame = bars.frame("AAPL", "15m", 2 / 24)
     assert list(frame.index) == [local(2024, 5, 3, 14, 0) + timedelta(minutes=15 * k) for k in range(8)]
     assert frame.attrs["running"] is False
-    assert "2:00:00 that were traded" in frame.attrs["note"]
+    assert "the last 2:00:00 that were traded" in frame.attrs["note"]
     daily = bars.frame("AAPL", "1D", 0.5)
     assert [stamp.date() for stamp in daily.index] == [date(2024, 5, 3)]
     assert daily.attrs["note"]
