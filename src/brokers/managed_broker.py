@@ -325,6 +325,9 @@ class BrokerGate:
     def check(
         self, order: NewOrder, *, replaces: Order | None, parent: NewOrder | None = None, emergency: bool = False
     ) -> None:
+        if self._broker.risk.policy.entry_window and replaces is None and parent is None:
+            # Another process of this journal may have opened the same a moment ago.
+            self._broker.manager.note_others()
         self._broker.risk.check(order, replaces=replaces, parent=parent, emergency=emergency)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from moondev_ibkr.brokers.calendar import MarketCalendar
 from moondev_ibkr.brokers.domain.instrument import Instrument
 from moondev_ibkr.brokers.domain.order import NewOrder, OrderType, Side
 from moondev_ibkr.brokers.domain.order_states import OrderState
-from moondev_ibkr.brokers.errors import TradingHalted
+from moondev_ibkr.brokers.errors import RiskRefusal, TradingHalted
 from moondev_ibkr.brokers.interactive_brokers.ib_adapter import IBAdapter
 from moondev_ibkr.brokers.simulation.flat import FlatPrices
 from moondev_ibkr.brokers.simulation.gateway import Gateway
@@ -19,7 +20,7 @@ from moondev_ibkr.brokers.simulation.gateway_settings import ClockMode, GatewayS
 from moondev_ibkr.brokers.simulation.tws.settings import TwsSettings as DoorSettings
 from moondev_ibkr.config.settings import load_settings
 
-from tests.conformance.world import OPEN
+from tests.conformance.world import ACCOUNT, OPEN
 
 
 @pytest.fixture
@@ -32,6 +33,19 @@ async def gateway() -> AsyncIterator[Gateway]:
 
 def adapter(gateway: Gateway, folder: Path) -> IBAdapter:
     return IBAdapter.from_settings(load_settings(port=gateway.tws_port, client_id=7, state_dir=folder))
+
+
+def careful(gateway: Gateway, folder: Path) -> IBAdapter:
+    """One that takes one entry of a contract and side in fifteen minutes."""
+    limits = {"entry_window": 900, "duplicate_window": 0, "max_position_value": 10**6, "max_order_value": 10**6}
+    limits |= {"max_exposure": 10**6, "max_concentration": 10}
+    return IBAdapter.from_settings(load_settings(port=gateway.tws_port, client_id=7, state_dir=folder, risk=limits))
+
+
+def buy(key: str, quantity: int, price: int = 101) -> NewOrder:
+    return NewOrder(
+        Instrument("AAPL"), Side.BUY, Decimal(quantity), OrderType.LIMIT, limit_price=Decimal(price), key=key
+    )
 
 
 def resting(key: str) -> NewOrder:
@@ -61,6 +75,45 @@ async def test_an_order_of_the_first_is_known_to_the_second_and_stays_its_owner_
             assert (await second.place(resting("shared-1"))).key == "shared-1"
         assert first.order("shared-1").state is OrderState.WORKING
     assert len(gateway.exchange.open_orders()) == 1
+
+
+async def test_what_one_process_has_just_opened_another_does_not_open_again(gateway: Gateway, tmp_path: Path) -> None:
+    async with careful(gateway, tmp_path) as first, careful(gateway, tmp_path) as second:
+        await first.place(buy("agent", 10))
+        await first.wait("agent", 5.0)
+        with pytest.raises(RiskRefusal, match="agent") as refused:
+            await second.place(buy("scanner", 20))
+        assert refused.value.rule == "repeated_entry"
+        await gateway.advance_to(gateway.now + timedelta(minutes=16))
+        await second.market_time()
+        await second.place(buy("later", 20))
+        await second.wait("later", 5.0)
+    assert [row.quantity for row in gateway.exchange.positions(ACCOUNT)] == [30]
+
+
+async def test_an_entry_of_another_process_counts_while_it_works_and_for_what_it_filled(
+    gateway: Gateway, tmp_path: Path
+) -> None:
+    async with careful(gateway, tmp_path) as first, careful(gateway, tmp_path) as second:
+        await first.place(buy("idle", 10, 99))
+        with pytest.raises(RiskRefusal, match="idle"):
+            await second.place(buy("b1", 20, 99))
+        await first.cancel("idle")
+        await first.reconcile()  # what it has learnt is written now
+        placed = await second.place(buy("b2", 20, 99))
+        assert placed.state is OrderState.WORKING, "what never filled is no entry"
+        await second.cancel("b2")
+        await second.reconcile()
+        await first.place(buy("part", 900))
+        filled = first.order("part").filled
+        assert 0 < filled < 900
+        with pytest.raises(RiskRefusal, match="part"):
+            await second.place(buy("b3", 20))
+        await first.cancel("part")
+        await first.reconcile()
+        with pytest.raises(RiskRefusal, match="part"):
+            await second.place(buy("b4", 20))
+        assert second.order("part").filled == filled
 
 
 async def test_the_kill_switch_of_one_holds_the_other(gateway: Gateway, tmp_path: Path) -> None:

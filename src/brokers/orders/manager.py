@@ -255,6 +255,10 @@ class OrderManager:
         """The same as `open_orders`: what risk counts as working."""
         return self.open_orders()
 
+    def note_others(self) -> None:
+        """Take over what other processes of this journal have written since. Raises JournalError."""
+        self._restorer.refresh()
+
     def recent_orders(self, since: datetime) -> list[Order]:
         """This journal's orders created at or after `since` (market time), newest first."""
         recent: list[Order] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from decimal import Decimal
 
 from ..domain.order import Fill, Order
 from ..domain.order_states import OrderSignal, OrderState
@@ -59,10 +60,20 @@ class Restorer:
             if record is None:
                 self.load(row.intent.key)
             elif row.client_id != self._desk.port.client_id and not record.order.state.is_terminal:
-                record.order = replace(record.order, state=row.state, intent=row.intent, reason=row.reason)
+                filled = max(self._filled(row.intent.key), record.order.filled)
+                record.order = replace(
+                    record.order, state=row.state, intent=row.intent, reason=row.reason, filled=filled
+                )
                 if row.state.is_terminal:
                     record.lives = dict.fromkeys(record.lives, False)
                 book.refresh(record)
+
+    def _filled(self, key: str) -> Decimal:
+        """What the journal's executions of an order add up to; they are booked from here on."""
+        fills = self._desk.journal.load_fills(key)
+        for fill in fills:
+            self._desk.book.fills.setdefault(fill.base_id, fill)
+        return sum((fill.quantity for fill in fills), ZERO)
 
     def _add(self, row: OrderRow, fills: Sequence[Fill]) -> Record:
         filled = sum((fill.quantity for fill in fills), ZERO)
