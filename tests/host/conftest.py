@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from .bars import write_bars
 from .contract import Host, HostName, Stage, open_host
 from .market import Market
 
-#: Symbols with synthetic prices, so that each story has some that nobody else trades.
-SYNTHETIC = tuple(f"S{first}{second}" for first in "ABCDEFGH" for second in "ABCDEF")
+#: So many that each story has some that nobody else trades.
+SYMBOLS = tuple(f"S{first}{second}" for first in "ABCDEFGH" for second in "ABCDEF")
 
 
 @pytest.fixture(scope="module", params=list(HostName), ids=lambda name: str(name))
@@ -22,16 +23,16 @@ def host(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 @pytest.fixture(scope="module")
 def market(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Market]:
     """A minute after an open, where time stands still."""
-    symbols = ("AAPL", "MSFT", "IBM", "GOOG", *SYNTHETIC)
-    options = ["--symbols", ",".join(symbols), "--others", "synthetic"]
-    with Market(tmp_path_factory.mktemp("market"), options) as running:
+    folder = tmp_path_factory.mktemp("market")
+    start = write_bars(folder / "bars", SYMBOLS)
+    with Market(folder, ["--bars", str(folder / "bars"), "--start", start]) as running:
         running.tell("advance_by", 60)
         yield running
 
 
 @pytest.fixture(scope="module")
 def unused() -> list[str]:
-    return list(SYNTHETIC)
+    return list(SYMBOLS)
 
 
 @pytest.fixture

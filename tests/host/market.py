@@ -84,7 +84,7 @@ class Market:
     def held(self, symbol: str) -> int:
         """Signed shares by the exchange's books."""
         ((_, account),) = self.tell("books")["accounts"].items()
-        return int(account["positions"].get(symbol, "0"))
+        return int(float(account["positions"].get(symbol, "0")))
 
     def serve(self, state: Path) -> Path:
         """Lead who uses the state folder `state` to this gateway."""
