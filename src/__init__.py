@@ -31,6 +31,8 @@ from .brokers.domain.market_data import (
     StreamKind,
     Trade,
 )
+from .brokers.domain.news import Article, Headline, NewsProvider
+from .brokers.domain.options import OptionActivity, OptionChain, OptionQuote
 from .brokers.domain.order import (
     Bracket,
     Fill,
@@ -60,6 +62,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AccountSummary",
+    "Article",
     "Bar",
     "BarSize",
     "BarSource",
@@ -70,10 +73,15 @@ __all__ = [
     "Depth",
     "Fill",
     "Gap",
+    "Headline",
     "Health",
     "Instrument",
     "InstrumentDetails",
     "NewOrder",
+    "NewsProvider",
+    "OptionActivity",
+    "OptionChain",
+    "OptionQuote",
     "Order",
     "OrderChange",
     "OrderEvent",

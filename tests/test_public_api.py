@@ -8,6 +8,12 @@ import moondev_ibkr
 from moondev_ibkr import BaseBroker, get_broker
 
 PINNED = [
+    "OptionQuote",
+    "OptionChain",
+    "OptionActivity",
+    "NewsProvider",
+    "Headline",
+    "Article",
     "AccountSummary",
     "Bar",
     "BarSize",
@@ -54,6 +60,12 @@ PINNED = [
 ]
 
 VERBS = [
+    "option_quotes",
+    "option_chain",
+    "option_activity",
+    "news_providers",
+    "headlines",
+    "article",
     "account",
     "accounts",
     "adopt",

@@ -17,9 +17,11 @@ from .domain.account import AccountSummary, PnL, Position
 from .domain.clock import Clock
 from .domain.instrument import Instrument, InstrumentDetails, normalize_symbol
 from .domain.market_data import Bar, BarSize, BarSource, BarUpdate, MarketEvent, Quote, StreamKind
+from .domain.news import Article, Headline, NewsProvider
+from .domain.options import OptionActivity, OptionChain, OptionQuote
 from .domain.order import Bracket, Fill, NewOrder, Order, OrderChange, WhatIf
 from .domain.reports import OrderEvent
-from .errors import BrokerError, InvalidInstrument
+from .errors import BrokerError, InvalidInstrument, NotSupported
 from .smart_orders import SmartOrderPolicy
 
 if TYPE_CHECKING:
@@ -181,6 +183,50 @@ class BaseBroker(abc.ABC):
         self, symbols: Iterable[Symbol], kinds: Iterable[StreamKind] = (StreamKind.QUOTES,)
     ) -> Subscription[MarketEvent]:
         """Quotes, trades, depth as they come, with Gap and Resumed in their place."""
+
+    # Options and news: data only. A broker without them raises NotSupported.
+
+    async def option_chain(self, symbol: Symbol) -> list[OptionChain]:
+        """What is listed on an underlying, one entry for each trading class, the plain one first; kept for the day.
+
+        Raises NoData when nothing is listed.
+        """
+        raise self._lacks(f"option chain of {symbol}")
+
+    async def option_quotes(self, options: Iterable[Instrument]) -> dict[Instrument, OptionQuote | BrokerError]:
+        """Quotes, volume, open interest and greeks of contracts in one round, keyed by the instruments asked for; a
+        contract that fails has its error as value (UnknownInstrument when it is not listed), and the others go on."""
+        raise self._lacks("option quotes")
+
+    async def option_activity(self, symbols: Iterable[Symbol]) -> dict[str, OptionActivity | BrokerError]:
+        """Option volume, open interest and volatility of underlyings, one market-data line each, keyed by normalised
+        symbol; a symbol that fails has its error as value."""
+        raise self._lacks("option activity")
+
+    async def news_providers(self) -> list[NewsProvider]:
+        """Who may be asked for news; empty when this login has no provider."""
+        raise self._lacks("news providers")
+
+    async def headlines(
+        self,
+        symbol: Symbol,
+        *,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        count: int = 50,
+        providers: Iterable[str] = (),
+    ) -> list[Headline]:
+        """The latest `count` (at most 300) headlines after `start` and up to `end` (None: now), newest first; empty
+        when there are none. `providers` are codes, all of this login's when empty. Raises NoPermission for a provider
+        that this login does not have, or when it has none."""
+        raise self._lacks(f"headlines of {symbol}")
+
+    async def article(self, provider: str, article_id: str) -> Article:
+        """The article of a headline. Raises NoData when the provider has none of this number."""
+        raise self._lacks(f"article {article_id}")
+
+    def _lacks(self, what: str) -> NotSupported:
+        return NotSupported(what, f"the broker {self.name} does not serve it", "ask another broker")
 
     # Orders
 

@@ -15,8 +15,10 @@ from typing import Any, Generic, Self, TypeVar
 
 from .base_broker import BaseBroker, Health, PositionDifference, StopReport, Subscription, Symbol
 from .domain.account import AccountSummary, PnL, Position
-from .domain.instrument import InstrumentDetails
+from .domain.instrument import Instrument, InstrumentDetails
 from .domain.market_data import Bar, BarSize, BarSource, BarUpdate, MarketEvent, Quote, StreamKind
+from .domain.news import Article, Headline, NewsProvider
+from .domain.options import OptionActivity, OptionChain, OptionQuote
 from .domain.order import Bracket, Fill, NewOrder, Order, OrderChange, WhatIf
 from .domain.reports import OrderEvent
 from .errors import BrokerError, DeadlineExceeded, NotConnected, OutcomeUnknown, UsageError
@@ -312,6 +314,35 @@ class SyncBroker:
         self, symbols: Iterable[Symbol], kinds: Iterable[StreamKind] = (StreamKind.QUOTES,)
     ) -> SyncSubscription[MarketEvent]:
         return self._subscribe(lambda: self.broker.stream(symbols, kinds), "stream")
+
+    # Options and news
+
+    def option_chain(self, symbol: Symbol) -> list[OptionChain]:
+        return self._read(self.broker.option_chain(symbol), f"option chain of {symbol}")
+
+    def option_quotes(self, options: Iterable[Instrument]) -> dict[Instrument, OptionQuote | BrokerError]:
+        return self._read(self.broker.option_quotes(options), "option quotes")
+
+    def option_activity(self, symbols: Iterable[Symbol]) -> dict[str, OptionActivity | BrokerError]:
+        return self._read(self.broker.option_activity(symbols), "option activity")
+
+    def news_providers(self) -> list[NewsProvider]:
+        return self._read(self.broker.news_providers(), "news providers")
+
+    def headlines(
+        self,
+        symbol: Symbol,
+        *,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        count: int = 50,
+        providers: Iterable[str] = (),
+    ) -> list[Headline]:
+        work = self.broker.headlines(symbol, start=start, end=end, count=count, providers=providers)
+        return self._read(work, f"headlines of {symbol}")
+
+    def article(self, provider: str, article_id: str) -> Article:
+        return self._read(self.broker.article(provider, article_id), f"article {article_id}")
 
     # Orders
 
