@@ -210,7 +210,7 @@ class _Watch:
             self._quotes.pop(contract_key(event.instrument), None)
         elif isinstance(event, OrderEvent):
             self._unread = self._unread or event.kind in _MOVES
-        elif isinstance(event, Quote):
+        elif isinstance(event, Quote) and not self._cut_off & {"", event.instrument.symbol}:
             self._quotes[contract_key(event.instrument)] = event
         if "" in self._cut_off:
             return []

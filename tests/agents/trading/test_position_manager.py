@@ -200,6 +200,17 @@ async def test_a_trailing_exit_remembers_the_best_price(market: Any) -> None:
             assert (await watcher.news())[-1].exit.condition == "trailing"
 
 
+async def test_a_short_trails_its_lowest_price(market: Any) -> None:
+    prices = {"AAA": lambda session: (100.0, 80.0, 95.0)[max(0, min(session, 2))]}
+    async with market(prices, policy=RiskPolicy(allow_short=True)) as world:
+        await world.trade("AAA", -10)
+        async with watched(world, ExitRules(None, None, D("0.1"), None)) as watcher:
+            await world.open(2)
+            assert {update.exit for update in await watcher.news()} == {None}
+            await world.open(3)
+            assert (await watcher.news())[-1].exit.condition == "trailing"
+
+
 async def test_fills_change_what_is_told_and_a_closed_position_is_told_once(market: Any) -> None:
     async with market() as world:
         async with watched(world) as watcher:
@@ -285,6 +296,40 @@ async def test_nothing_is_told_between_gap_and_resumed_and_the_positions_are_rea
             assert told[0] == resumed()
             assert told.count(resumed()) == 1
             assert (told[1].symbol, told[1].position.quantity) == ("AAA", 15)
+            assert told[1].mark is None, "what was seen before the gap is not a mark after it"
+
+
+async def test_a_position_that_changed_unseen_in_a_gap_is_told_after_it(
+    market: Any, taps: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with market() as world:
+        (streams, _) = taps(world.broker), await world.trade("AAA", 10)
+        async with watched(world) as watcher:
+            await watcher.news()
+            streams[0].put(gap())
+            (position,) = await world.broker.owned_positions()
+
+            async def smaller(account: str | None = None) -> list[Position]:
+                return [replace(position, quantity=D(4))]
+
+            monkeypatch.setattr(world.broker, "owned_positions", smaller)
+            streams[0].put(resumed())
+            told = await watcher.news()
+            assert told[2].position.quantity == 4
+            assert told[2].entry_price == position.average_cost
+
+
+async def test_a_symbol_that_is_closed_and_bought_again_in_its_gap_is_told_again(market: Any, taps: Any) -> None:
+    async with market() as world:
+        streams = taps(world.broker)
+        await world.trade("AAA", 10)
+        async with watched(world) as watcher:
+            await watcher.news()
+            streams[0].put(gap("AAA"))
+            await world.trade("AAA", -10)
+            assert (await watcher.news())[-1].position.quantity == 0
+            await world.trade("AAA", 10)
+            assert (await watcher.news())[-1].mark is not None
 
 
 async def test_a_gap_of_one_symbol_does_not_silence_the_other(market: Any, taps: Any) -> None:

@@ -255,6 +255,25 @@ def test_a_row_that_the_host_wrote_for_the_same_shares_is_taken_as_theirs(office
     assert it.closed() == [("AAA", 10, float(sold.price))]
 
 
+def test_a_later_purchase_is_added_beside_the_host_s_row_at_its_own_price(office: Any) -> None:
+    it = office()
+    first = it.trade("AAA", 10)
+    it.by_hand("AAA", float(first.price), 10)
+    it.next_session()
+    second = it.trade("AAA", 5)
+    it.reconciler.reconcile()
+    assert it.open_rows() == [("AAA", 10, float(first.price)), ("AAA", 5, float(second.price))]
+
+
+def test_a_short_that_was_covered_closes_no_row(office: Any) -> None:
+    it = office(policy=RiskPolicy(allow_short=True))
+    it.by_hand("AAA", 100.0, 10)
+    it.trade("AAA", -10)
+    it.trade("AAA", 10)
+    assert it.differences() == [("AAA", "MISSING_AT_BROKER", False)]
+    assert it.open_rows() == [("AAA", 10, 100.0)]
+
+
 def test_a_row_of_unknown_end_is_left_open_and_says_so_once(office: Any) -> None:
     it = office()
     it.by_hand("AAA", 7.0, 100)

@@ -11,7 +11,7 @@ from moondev_ibkr.agents.trading.caution import Caution
 from moondev_ibkr.agents.trading.strategy_signal import Direction, StrategySignal, signal_key
 from moondev_ibkr.agents.trading.trading_agent import OutcomeKind, TradingAgent, TradingSettings
 from moondev_ibkr.brokers.domain.market_data import Quote
-from moondev_ibkr.brokers.domain.order import NewOrder, Order, OrderType, TimeInForce, leg_key
+from moondev_ibkr.brokers.domain.order import NewOrder, Order, OrderType, Side, TimeInForce, leg_key
 from moondev_ibkr.brokers.domain.order_states import OrderState
 from moondev_ibkr.brokers.errors import LinkLost, OutcomeUnknown, UsageError
 from moondev_ibkr.brokers.risk import RiskPolicy
@@ -59,6 +59,36 @@ async def test_the_same_signals_again_place_nothing_more_even_by_another_agent(m
         assert len(world.entries()) == 1
 
 
+async def test_what_is_held_without_any_order_is_not_bought_again(market: Any) -> None:
+    async with market() as world:
+        await world.trade("AAA", 3)
+        (outcome,) = await TradingAgent(world.broker).execute_strategy([host()])
+        assert outcome.kind is OutcomeKind.SKIPPED
+        assert "3 shares are held" in outcome.why
+
+
+async def test_a_sell_that_is_being_carried_out_is_not_sent_again(market: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with market() as world:
+        await world.trade("AAA", 3)
+        instrument = (await world.broker.details("AAA")).instrument
+
+        def closing(limit: str) -> list[Order]:
+            intent = NewOrder(
+                instrument, Side.SELL, Decimal(3), OrderType.LIMIT, limit_price=Decimal(limit), reduce_only=True
+            )
+            return [Order(intent, OrderState.WORKING)]
+
+        agent = TradingAgent(world.broker)
+        with monkeypatch.context() as patch:
+            patch.setattr(world.broker, "open_orders", lambda: closing("99.00"))
+            assert kinds(await agent.execute_strategy([host(direction="SELL")])) == [OutcomeKind.SKIPPED]
+            # The market has left this one behind: it is replaced.
+            patch.setattr(world.broker, "open_orders", lambda: closing("101.00"))
+            assert kinds(await agent.execute_strategy([host(direction="SELL")])) == [OutcomeKind.CLOSING]
+        await world.later(1)
+        assert await agent.positions() == []
+
+
 async def test_a_signal_that_was_bought_and_sold_is_not_bought_again_under_its_id(market: Any) -> None:
     async with market() as world:
         agent = TradingAgent(world.broker)
@@ -74,8 +104,15 @@ async def test_a_signal_that_was_bought_and_sold_is_not_bought_again_under_its_i
         assert kinds(await agent.execute_strategy([fresh])) == [OutcomeKind.ENTERED]
 
 
-async def test_two_calls_at_once_enter_once(market: Any) -> None:
+async def test_two_calls_at_once_enter_once(market: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     async with market() as world:
+        ask = world.broker.quote
+
+        async def slow(symbol: Any, **rest: Any) -> Quote:
+            await world.settle()
+            return await ask(symbol, **rest)
+
+        monkeypatch.setattr(world.broker, "quote", slow)
         agent = TradingAgent(world.broker)
         outcomes = await asyncio.gather(
             agent.execute_strategy([StrategySignal("AAA", Direction.BUY, id="a")]),
@@ -153,7 +190,7 @@ async def test_a_sell_wins_over_a_buy_of_the_same_symbol(market: Any) -> None:
 async def test_a_sell_cancels_an_entry_that_still_works(market: Any) -> None:
     async with market() as world:
         details = await world.broker.details("AAA")
-        below = NewOrder(details.instrument, "BUY", 5, OrderType.LIMIT, limit_price=Decimal("98.50"))  # type: ignore[arg-type]
+        below = NewOrder(details.instrument, Side.BUY, Decimal(5), OrderType.LIMIT, limit_price=Decimal("98.50"))
         await world.broker.place(below)
         agent = TradingAgent(world.broker)
         assert kinds(await agent.execute_strategy([host()])) == [OutcomeKind.SKIPPED]
@@ -238,8 +275,12 @@ async def test_an_order_in_doubt_is_told_as_unknown(market: Any, monkeypatch: py
         async def doubtful(order: Any) -> Order:
             raise OutcomeUnknown("order", "no answer")
 
-        monkeypatch.setattr(world.broker, "place", doubtful)
-        assert kinds(await TradingAgent(world.broker).execute_strategy([host()])) == [OutcomeKind.UNKNOWN]
+        async def unanswered(order: Any) -> Order:
+            return Order(order.entry, OrderState.UNKNOWN)
+
+        for place in (doubtful, unanswered):
+            monkeypatch.setattr(world.broker, "place", place)
+            assert kinds(await TradingAgent(world.broker).execute_strategy([host()])) == [OutcomeKind.UNKNOWN]
 
 
 async def test_a_sell_without_a_price_leaves_the_stop_in_place(market: Any, monkeypatch: pytest.MonkeyPatch) -> None:
