@@ -282,7 +282,7 @@ async def test_nothing_is_told_between_gap_and_resumed_and_the_positions_are_rea
         streams = taps(world.broker)
         await world.trade("AAA", 10)
         await world.trade("BBB", 10)
-        async with watched(world) as watcher:
+        async with watched(world, ExitRules(quote_age=timedelta(days=1))) as watcher:
             await watcher.news()
             for stream in streams:  # every subscription tells of it, the consumer is told once
                 stream.put(gap())
@@ -329,7 +329,9 @@ async def test_a_symbol_that_is_closed_and_bought_again_in_its_gap_is_told_again
             await world.trade("AAA", -10)
             assert (await watcher.news())[-1].position.quantity == 0
             await world.trade("AAA", 10)
-            assert (await watcher.news())[-1].mark is not None
+            await watcher.news()
+            await world.later(60)
+            assert [update.symbol for update in await watcher.news()][:1] == ["AAA"]
 
 
 async def test_a_gap_of_one_symbol_does_not_silence_the_other(market: Any, taps: Any) -> None:
