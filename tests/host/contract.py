@@ -129,9 +129,14 @@ class Stage:
         told = self._tell([(story, arguments)], env, meanwhile, ATTACH)
         return Told(told.code, told.result[0], told.out, told.err)
 
-    def tell_all(self, acts: Sequence[Act], symbols: Sequence[str]) -> Told:
+    def tell_all(
+        self,
+        acts: Sequence[Act],
+        symbols: Sequence[str],
+        meanwhile: Mapping[str, Callable[[], object]] | None = None,
+    ) -> Told:
         """Several stories in one process, with IB attached for `symbols` before the first and left after the last."""
-        return self._tell(acts, None, None, f"{ATTACH}\nattach_ib({list(symbols)!r})\n")
+        return self._tell(acts, None, meanwhile, f"{ATTACH}\nattach_ib({list(symbols)!r})\n")
 
     def _tell(
         self,
