@@ -326,6 +326,7 @@ async def test_a_symbol_that_is_closed_and_bought_again_in_its_gap_is_told_again
         async with watched(world) as watcher:
             await watcher.news()
             streams[0].put(gap("AAA"))
+            assert await watcher.news() == [gap("AAA")]
             await world.trade("AAA", -10)
             assert (await watcher.news())[-1].position.quantity == 0
             await world.trade("AAA", 10)
