@@ -20,6 +20,7 @@ os.makedirs("temp_data", exist_ok=True)
 
 def cleanup_temp_data():
     if os.path.exists("temp_data"):
+        print("cleaning up")
         shutil.rmtree("temp_data")
 
 
