@@ -11,8 +11,14 @@ from ...brokers.errors import ConfigurationError
 from ..llm.answers import strategy_decisions
 from .desk import Desk
 from .host_bars import HostBars
+from .host_timeframes import timeframe as find_timeframe
 from .patches import Patches
 from .routing import Route, Routing
+
+#: Modes of the host's collector that ask for a number of bars; the others ask for days.
+_BY_COUNT = frozenset({"HYPERLIQUID", "ASTER", "EXTENDED"})
+#: Bars of one unit of a timeframe in the host's day and night.
+_BARS_A_DAY: Mapping[str, float] = {"m": 1440, "H": 24, "D": 1, "W": 1 / 7, "M": 1 / 30}
 
 #: Fetches the daily bars of a list in one batch, for the questions that follow.
 Prefetch = Callable[[list[str]], None]
@@ -86,13 +92,25 @@ def ohlcv_collector(module: ModuleType, bars: HostBars, routing: Routing, patche
     def collect_all_tokens(
         tokens: Any = None, days_back: Any = None, timeframe: Any = None, exchange: str = "SOLANA"
     ) -> Any:
-        wanted = [token for token in tokens or module.MONITORED_TOKENS if routing.of(token) is Route.IB]
+        listed = module.MONITORED_TOKENS if tokens is None else tokens
+        wanted = [token for token in listed if routing.of(token) is Route.IB]
         if len(wanted) > 1:
-            chosen = timeframe or module.DATA_TIMEFRAME
-            bars.prefetch(wanted, chosen, days_back or module.DAYSBACK_4_DATA)
+            chosen = module.DATA_TIMEFRAME if timeframe is None else timeframe
+            days = module.DAYSBACK_4_DATA if days_back is None else days_back
+            if exchange in _BY_COUNT:
+                bars.lasts(wanted, chosen, max(bars_in(days, chosen), 1))
+            else:
+                bars.prefetch(wanted, chosen, days)
         return original(tokens, days_back, timeframe, exchange)
 
     patches.set(module, "collect_all_tokens", collect_all_tokens)
+
+
+def bars_in(days: float, timeframe: str) -> int:
+    """Bars that the host asks for in its symbol modes: whole bars of round-the-clock days, 0 for one longer than the
+    days. Raises InvalidRequest for a timeframe that is none of the host's."""
+    name = find_timeframe(timeframe).name
+    return int(days * _BARS_A_DAY[name[-1]] / int(name[:-1]))
 
 
 def scanner(module: ModuleType, prefetch: Prefetch, patches: Patches) -> None:

@@ -15,6 +15,9 @@ class HyperliquidFuncs:
     def get_data(
         self, symbol: str, timeframe: str = "15m", bars: int = 100, add_indicators: bool = True
     ) -> pd.DataFrame:
-        """The last `bars` bars with the host's columns; indicators only where asked. Raises NoData for none."""
-        frame = self._data.last(symbol, timeframe, bars)
+        """The last `bars` bars with the host's columns; indicators only where asked. Raises NoData for none.
+
+        0 is one bar: the host counts none where a timeframe is longer than its days. Less raises InvalidRequest.
+        """
+        frame = self._data.last(symbol, timeframe, bars or 1)
         return hyperliquid_columns(frame) if add_indicators else robinhood_columns(frame)
