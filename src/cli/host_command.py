@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Sequence
 from contextlib import redirect_stdout, suppress
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -55,6 +57,10 @@ def host(
         typer.Option("--set", metavar="NAME=VALUE", help="A constant of the host's config or agent; repeatable."),
     ] = None,
     check: Annotated[bool, typer.Option("--check", help="List every hook: attached to what, or why not.")] = False,
+    tracker: Annotated[
+        bool, typer.Option("--tracker", help="Compare the host's position tracker with the broker, and mend it.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="With --tracker: only say what would be mended.")] = False,
     bars: BarsOption = None,
     start: StartOption = None,
     seed: SeedOption = 0,
@@ -70,8 +76,8 @@ def host(
     """
     from ..agents.hooks.launcher import find_program, parse_constant
 
-    if not agent and not check:
-        raise UsageError("host", "no agent was named", "name one, or --check")
+    if not (agent or check or tracker):
+        raise UsageError("host", "no agent was named", "name one, or --check, or --tracker")
     root = path.expanduser().resolve()
     program = find_program(root, agent) if agent else None
     chosen = dict(parse_constant(text) for text in constants or ())
@@ -87,6 +93,8 @@ def host(
             with redirect_stdout(sys.stderr):
                 states = attachment.check()
             return _show(states, as_json=json_output)
+        if tracker:
+            return _reconcile_tracker(attachment, dry_run=dry_run, as_json=json_output)
         assert program is not None
         return _run(attachment, program, arguments or (), chosen, once=once)
     finally:
@@ -142,6 +150,31 @@ def _run(
     if isinstance(code, int):
         return code
     return OK if code is None else FAILED
+
+
+def _reconcile_tracker(attachment: Attachment, *, dry_run: bool, as_json: bool) -> int:
+    """0 when the host's tracker agrees with the broker, or does now; 1 when a difference is left."""
+    from ..agents.trading.position_tracker import PositionReconciler
+
+    def open_tracker() -> Any:
+        return importlib.import_module("src.data.position_tracker").PositionTracker()
+
+    reconciler = PositionReconciler(attachment.broker.sync(), open_tracker)
+    try:
+        # The host's tracker prints as it is opened; the differences are the answer.
+        with redirect_stdout(sys.stderr):
+            rows = reconciler.reconcile(dry_run=dry_run)
+    except ModuleNotFoundError as error:
+        raise UsageError("--tracker", f"this host has no position tracker ({error})", "leave it out") from None
+    finally:
+        reconciler.close()
+    if as_json:
+        print_json([asdict(row) for row in rows])
+    for row in () if as_json else rows:
+        print(f"{row.symbol:<6} {row.kind:<20} {row.text}")
+    if not rows and not as_json:
+        print("the tracker agrees with the broker")
+    return OK if all(row.mended for row in rows) else FAILED
 
 
 def _tell(attachment: Attachment) -> None:
