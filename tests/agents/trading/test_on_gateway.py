@@ -65,7 +65,6 @@ async def test_a_stream_of_positions_tells_of_the_gap_and_goes_on_after_it() -> 
             world.arm("reset")
             await world.until(lambda: any(isinstance(event, Resumed) for event in told), "the stream to be whole again")
             resumed = next(number for number, event in enumerate(told) if isinstance(event, Resumed))
-            await world.advance(120)
             await world.until(lambda: any(getattr(event, "mark", None) for event in told[resumed:]), "a mark after it")
         finally:
             watching.cancel()
