@@ -74,11 +74,12 @@ def host(
     Its prices, bars, orders and positions of tickers come from the broker; every order passes the risk rules and the
     journal. --set changes a constant for this run: --set USE_SWARM_MODE=False --set AI_MODEL_TYPE=gpu_ollama.
     """
+    from ..agents.hooks.attach import host_root
     from ..agents.hooks.launcher import find_program, parse_constant
 
     if not (agent or check or tracker):
         raise UsageError("host", "no agent was named", "name one, or --check, or --tracker")
-    root = path.expanduser().resolve()
+    root = host_root(path)
     program = find_program(root, agent) if agent else None
     chosen = dict(parse_constant(text) for text in constants or ())
     opening = Opening(broker, config, i_understand_live, asked_market(bars, start, seed), fresh)

@@ -275,7 +275,7 @@ def attach(
     with _lock:
         if _attached is not None:
             raise UsageError(f"attach to {host_path or 'the host'}", f"{_attached.root} is attached", "detach() first")
-        root = _host_root(host_path)
+        root = host_root(host_path)
         chosen = settings or HookSettings()
         if symbols is not None:
             chosen = replace(chosen, symbols=tuple(dict.fromkeys(normalize_symbol(symbol) for symbol in symbols)))
@@ -309,7 +309,7 @@ def _warn(text: str) -> None:
     log.warning("%s", text)
 
 
-def _host_root(path: str | Path | None) -> Path:
+def host_root(path: str | Path | None) -> Path:
     """Raises ConfigurationError for a folder that holds no host."""
     if path is not None:
         root = Path(path).expanduser().resolve()
