@@ -11,7 +11,8 @@ from typing import Any, Protocol
 class Completion:
     """A whole answer; `content` is never blank and holds no <think> block.
 
-    Token counts and `seconds` (the server's own time) are None where the server does not tell. `raw` is its answer.
+    Token counts and `seconds` (the server's own time, `writing_seconds` the part for the answer's tokens) are None
+    where the server does not tell. `raw` is its answer. `cached_tokens` of the prompt were not computed again.
     """
 
     content: str
@@ -20,6 +21,9 @@ class Completion:
     completion_tokens: int | None
     seconds: float | None
     raw: Mapping[str, Any]
+    cached_tokens: int | None = None
+    writing_seconds: float | None = None
+    cache_written_tokens: int | None = None
 
 
 class ChatBackend(Protocol):

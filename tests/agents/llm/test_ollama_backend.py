@@ -12,7 +12,9 @@ from typing import Any
 
 import pytest
 from moondev_ibkr.agents.llm.chat_backend import ChatBackend
-from moondev_ibkr.agents.llm.ollama_backend import OllamaBackend, server_url
+from moondev_ibkr.agents.llm.ollama_backend import OllamaBackend
+from moondev_ibkr.agents.llm.ollama_client import DEFAULT_PORT
+from moondev_ibkr.agents.llm.server_address import server_url
 from moondev_ibkr.brokers.errors import (
     ConfigurationError,
     ConnectFailed,
@@ -231,8 +233,8 @@ def test_threads_share_one_backend(server):
 def test_a_host_is_read_as_ollama_reads_it(host, url):
     import ollama
 
-    assert server_url(host) == url
-    client = ollama.Client(host=server_url(host))
+    assert server_url(host, DEFAULT_PORT) == url
+    client = ollama.Client(host=server_url(host, DEFAULT_PORT))
     assert str(client._client.base_url).rstrip("/") == url.removesuffix(":80").removesuffix(":443").replace(
         ":443/", "/"
     )
@@ -270,10 +272,10 @@ except NotSupported as error:
 def test_an_option_that_the_installed_client_does_not_know_says_so(server, monkeypatch):
     import ollama
 
-    def chat(client, model, messages, *, stream, options, keep_alive):
+    async def chat(client, model, messages, *, stream, options, keep_alive):
         raise AssertionError("reached")
 
-    monkeypatch.setattr(ollama.Client, "chat", chat)
+    monkeypatch.setattr(ollama.AsyncClient, "chat", chat)
     with pytest.raises(NotSupported, match="pip install -U ollama"):
         backend(server).chat("", "AAPL?", think=False)
 
