@@ -107,7 +107,7 @@ def replays(symbol: str) -> Any:
 
 
 def lost_link(symbol: str) -> Any:
-    """A position is owned when TWS goes away; what each read says then, what the agents do, and how it is afterwards."""
+    """A position is owned when TWS goes away: what each read says, what the agents do, and how it is afterwards."""
     said.clear()
     import time
 
