@@ -18,12 +18,12 @@ from .base_broker import BaseBroker, PositionDifference, StopReport, Subscriptio
 from .calendar import MarketCalendar, session_of
 from .domain.account import AccountSummary, Position
 from .domain.clock import Clock
-from .domain.instrument import Instrument, InstrumentDetails
+from .domain.instrument import Instrument, InstrumentDetails, Rounding
 from .domain.market_data import Quote
 from .domain.order import Bracket, Fill, NewOrder, Order, OrderChange, OrderType, Side, WhatIf
 from .domain.reports import OrderEvent, WireOrder
 from .domain.sessions import Session, TradingDay
-from .errors import BrokerError, DeadlineExceeded, InvalidOrder, NotConnected
+from .errors import BrokerError, DeadlineExceeded, InvalidOrder, NotConnected, TradingHalted
 from .journal import Journal
 from .order_port import OrderPort
 from .orders import OrderManager, OrderSettings
@@ -42,6 +42,10 @@ class StopSettings:
 def as_instrument(symbol: Symbol) -> Instrument:
     """A US stock for text; raises InvalidInstrument."""
     return symbol if isinstance(symbol, Instrument) else Instrument(symbol)
+
+
+def _place_of(position: Position) -> tuple[str, int | None]:
+    return position.account, position.instrument.con_id
 
 
 def _part_of(position: Position, quantity: Decimal) -> Position:
@@ -146,14 +150,26 @@ class ManagedBroker(BaseBroker):
     async def flatten(self, symbol: Symbol | None = None) -> list[Order]:
         self._require_trading()
         wanted = None if symbol is None else (await self.details(symbol)).instrument.con_id
+        # Priced before anything is cancelled: what cannot be closed keeps its stop.
+        closes = {_place_of(row): await self._flattening(row) for row in await self._owned_of(wanted)}
         for cancelled in await self.cancel_all(symbol):
             await self.wait(cancelled.key, self._stop_settings.close_deadline)
         closing = []
-        for position in await self.owned_positions():
-            if wanted in (None, position.instrument.con_id):
-                order = await self._closing_order(position, "flatten", allow_market=False)
-                closing.append(await self.manager.place(order))
+        for position in await self._owned_of(wanted):
+            order = closes.get(_place_of(position)) or await self._flattening(position)
+            closing.append(await self.manager.place(replace(order, quantity=abs(position.quantity))))
         return closing
+
+    async def _owned_of(self, con_id: int | None) -> list[Position]:
+        return [row for row in await self.owned_positions() if con_id in (None, row.instrument.con_id)]
+
+    async def _flattening(self, position: Position) -> NewOrder:
+        halted = self.manager.halted
+        if halted is not None:
+            raise TradingHalted(
+                f"flatten {position.instrument}", f"trading is halted: {halted}", "its orders are left; resume, or kill"
+            )
+        return await self._closing_order(position, "flatten", allow_market=False)
 
     async def what_if(self, order: NewOrder) -> WhatIf:
         self._require_trading()
@@ -241,8 +257,15 @@ class ManagedBroker(BaseBroker):
         regular = self.session(details.instrument) is Session.REGULAR
         if regular and allow_market:
             return order
-        limit = priced(order, await self.quote(details.instrument), details, self._stop_settings.collar)
-        return replace(limit, outside_rth=not regular)
+        quote = await self.quote(details.instrument)
+        collar = self._stop_settings.collar
+        last = quote.last or quote.close
+        if not regular and not quote.is_two_sided and last and self.risk.policy.queue_outside_session:
+            # Nobody quotes now: a limit below (above) the last price waits at the broker for the open.
+            reach = 1 + order.side.sign * collar.max_slippage_bps / Decimal(10_000)
+            limit = details.round_price(Decimal(str(last)) * reach, Rounding.NEAREST)
+            return replace(order, type=OrderType.LIMIT, limit_price=limit)
+        return replace(priced(order, quote, details, collar), outside_rth=not regular)
 
     async def _to_close(self, everything: bool) -> list[Position]:
         return [row for row in await self.positions() if row.quantity] if everything else await self.owned_positions()
