@@ -23,10 +23,17 @@ DERIVED_CON_IDS = range(900_000_000, 990_000_000)
 _CENT = (PriceIncrement(Decimal(0), Decimal("0.01")),)
 _SUB_DOLLAR = (PriceIncrement(Decimal(0), Decimal("0.0001")), PriceIncrement(Decimal(1), Decimal("0.01")))
 _QUARTER = (PriceIncrement(Decimal(0), Decimal("0.25")),)
+_PENNY_OPTIONS = (PriceIncrement(Decimal(0), Decimal("0.01")), PriceIncrement(Decimal(3), Decimal("0.05")))
 
 #: Market rule id -> price increments (messages 92/93). 26 is IB's for US stocks; 9001 is our own, for stocks that trade
-#: below one dollar (Regulation NMS rule 612); 67 is IB's for equity index futures in quarter points.
-MARKET_RULES: dict[int, tuple[PriceIncrement, ...]] = {26: _CENT, 67: _QUARTER, 9001: _SUB_DOLLAR}
+#: below one dollar (Regulation NMS rule 612), and so is 9002, for options of the penny programme; 67 is IB's for equity
+#: index futures in quarter points.
+MARKET_RULES: dict[int, tuple[PriceIncrement, ...]] = {
+    26: _CENT,
+    67: _QUARTER,
+    9001: _SUB_DOLLAR,
+    9002: _PENNY_OPTIONS,
+}
 
 #: What the paper exchange matches, in IB's words (contractData field orderTypes).
 STOCK_ORDER_TYPES = frozenset(
@@ -155,7 +162,10 @@ def with_hours(
             trading.append(f"{day:%Y%m%d}:CLOSED")
             liquid.append(f"{day:%Y%m%d}:CLOSED")
             continue
-        trading.append(_hours(session.pre_open, session.post_close, zone))
+        extended = details.instrument.sec_type is not SecType.OPTION
+        trading.append(
+            _hours(*((session.pre_open, session.post_close) if extended else (session.open, session.close)), zone)
+        )
         liquid.append(_hours(session.open, session.close, zone))
     return replace(details, trading_hours=";".join(trading), liquid_hours=";".join(liquid))
 

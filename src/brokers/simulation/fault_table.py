@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from .events import CommissionCharged, Executed
+from .evidence_faults import ROWS as EVIDENCE_ROWS
 from .faults import SECOND, Fault, Faults, Interception, Place, manual_ticket
 from .portal.fault_rows import ROWS as PORTAL_ROWS
 from .tws.offline import BACK, BROKEN, COMPETING, LOST, MARKET_FAMILIES
@@ -593,6 +594,7 @@ _TABLE: tuple[Fault, ...] = (
     Fault("liquidate", Place.BROKER, "the broker closes a position by force (O44)", _liquidate, ":SYMBOL"),
     Fault("halt", Place.BROKER, "trading in a symbol stops (D16)", _halt, ":SYMBOL"),
     Fault("resume", Place.BROKER, "trading in a halted symbol goes on", _resume, ":SYMBOL"),
+    *EVIDENCE_ROWS,
     *PORTAL_ROWS,
 )
 

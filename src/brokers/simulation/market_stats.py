@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from ..domain.market_data import Bar, BarSize, BarSource
 from ..errors import BrokerError
-from .market_source import MarketSource
+from .market import PriceSource
 
 TRADING_DAYS_A_YEAR = 252
 _AVERAGE_DAYS = 90
@@ -24,14 +24,14 @@ class WeekStats:
     average_volume: float | None = None
 
 
-def _daily(source: MarketSource, con_id: int, now: datetime, days: int) -> list[Bar]:
+def _daily(source: PriceSource, con_id: int, now: datetime, days: int) -> list[Bar]:
     try:
         return source.history(con_id, BarSize.D1, BarSource.TRADES, start=now - timedelta(days=days), end=now, now=now)
     except BrokerError:
         return []
 
 
-def week_stats(source: MarketSource, con_id: int, now: datetime) -> WeekStats:
+def week_stats(source: PriceSource, con_id: int, now: datetime) -> WeekStats:
     bars = _daily(source, con_id, now, 7 * 52)
     if not bars:
         return WeekStats()
@@ -43,7 +43,7 @@ def week_stats(source: MarketSource, con_id: int, now: datetime) -> WeekStats:
     return WeekStats(ranges, sum(volumes) / len(volumes))
 
 
-def historical_volatility(source: MarketSource, con_id: int, now: datetime) -> float | None:
+def historical_volatility(source: PriceSource, con_id: int, now: datetime) -> float | None:
     """Annualised standard deviation of 30 daily log returns (IB's 30-day historical volatility); None without them."""
     closes = [bar.close for bar in _daily(source, con_id, now, 60) if bar.complete and bar.close > 0]
     returns = [math.log(after / before) for before, after in pairwise(closes)]

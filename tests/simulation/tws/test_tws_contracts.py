@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -46,7 +47,7 @@ async def test_a_stock_is_found_by_any_true_description(wanted: Contract) -> Non
         (replace(AAPL, currency="EUR"), 200),
         (replace(AAPL, exchange="LSE"), 200),
         (replace(AAPL, primaryExchange="NYSE"), 200),
-        (replace(AAPL, secType="OPT"), 200),
+        (replace(AAPL, secType="OPT", strike=Decimal("251.3")), 200),
         (replace(AAPL, secType=""), 321),
         (replace(AAPL, secType="SHARE"), 321),
         (Contract(conId=1), 200),
@@ -99,11 +100,11 @@ async def test_search_rules_exchanges_and_components() -> None:
         await client.error(321)
 
 
-async def test_option_chain_of_a_stock_without_options_is_only_the_end() -> None:
+async def test_option_chain_of_a_future_is_only_the_end() -> None:
     async with running() as gateway, joined(gateway) as client:
         client.send(
             r.ReqSecDefOptParams(
-                reqId=7, underlyingSymbol="AAPL", futFopExchange="", underlyingSecType="STK", underlyingConId=AAPL_ID
+                reqId=7, underlyingSymbol="MES", futFopExchange="CME", underlyingSecType="FUT", underlyingConId=MES_ID
             )
         )
         await client.until("securityDefinitionOptionParameterEnd", reqId=7)

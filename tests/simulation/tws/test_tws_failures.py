@@ -149,19 +149,21 @@ def option(strike: int, right: str, expiry: str = "2026-06-19") -> InstrumentDet
 CHAIN = [option(200, "C"), option(200, "P"), option(210, "C"), option(210, "C", "2026-07-17")]
 
 
-async def test_an_option_chain_is_told_per_exchange(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_option_chain_is_told_per_exchange() -> None:
     async with running() as gateway, joined(gateway) as client:
-        listed = gateway.exchange.catalogue()
-        monkeypatch.setattr(gateway.exchange, "catalogue", lambda: [*listed, *CHAIN])
         client.send(
             r.ReqSecDefOptParams(
                 reqId=7, underlyingSymbol="AAPL", futFopExchange="", underlyingSecType="STK", underlyingConId=AAPL_ID
             )
         )
-        chain = await client.until("securityDefinitionOptionParameter", exchange="CBOE")
-        assert (chain["expirations"], chain["strikes"]) == (("20260619", "20260717"), (200.0, 210.0))
-        assert (chain["multiplier"], chain["tradingClass"]) == ("100", "AAPL")
-        await client.until("securityDefinitionOptionParameterEnd")
+        await client.until("securityDefinitionOptionParameterEnd", reqId=7)
+        chains = [values for name, values in client.seen if name == "securityDefinitionOptionParameter"]
+        assert [chain["exchange"] for chain in chains] == ["AMEX", "CBOE", "ISE", "PHLX", "SMART"]
+        assert all(chain["strikes"] == chains[0]["strikes"] for chain in chains)
+        chain = chains[1]
+        assert (chain["multiplier"], chain["tradingClass"], chain["underlyingConId"]) == ("100", "AAPL", AAPL_ID)
+        assert chain["expirations"][:2] == ("20260417", "20260424")
+        assert 265.0 in chain["strikes"]
 
 
 def test_one_option_is_found_by_strike_right_and_expiry_and_several_are_ambiguous() -> None:

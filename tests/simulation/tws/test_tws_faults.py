@@ -548,6 +548,17 @@ async def halt(gateway: Gateway, client: RawClient) -> None:
     assert "execDetails" in await told(client, 1)
 
 
+@story("unusual-options")
+async def unusual_options(gateway: Gateway, client: RawClient) -> None:
+    before = gateway.door.options.activity(AAPL_ID)
+    gateway.faults.arm("unusual-options", "AAPL", "0-60", "50", "p")
+    await gateway.advance_to(gateway.now + timedelta(hours=1))
+    after = gateway.door.options.activity(AAPL_ID)
+    assert before is not None
+    assert after is not None
+    assert after.put_volume - before.put_volume > 10 * (after.call_volume - before.call_volume) > 0
+
+
 #: The portal's are played in tests/simulation/portal/test_portal_faults.py.
 OURS = {name for name, fault in FAULTS.items() if fault.place is not Place.PORTAL}
 

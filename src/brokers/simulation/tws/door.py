@@ -14,10 +14,11 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from ...domain.instrument import SecType
 from ...errors import BrokerError
 from ..events import (
     AccountChanged,
@@ -36,6 +37,7 @@ from ..events import (
     StatusChanged,
     Warned,
 )
+from ..options.market import OptionMarket
 from ..timers import MarketTimers
 from .accounts_feed import AccountsFeed
 from .handlers import HANDLERS
@@ -57,6 +59,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+#: Options are quoted and nothing else.
+NO_OPTION_HISTORY = Refusal(
+    162, "Historical Market Data Service error message:No market data permissions for SMART OPT"
+)
 MarketListener = Callable[[ExchangeEvent], None]
 _MARKET = (QuoteChanged, Printed, Halted)
 _NOTICES = (OrderRejected, ModifyRejected, CancelRejected, CancelConfirmed, Warned)
@@ -78,6 +84,7 @@ class TwsDoor:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.exchange = exchange
+        self.options = OptionMarket(exchange, source.calendar)
         self.source = source
         self.timers = timers
         self.settings = settings
@@ -165,9 +172,26 @@ class TwsDoor:
             log.exception("request %s of client %d failed", name, session.client_id)
             session.error(request.subject, 322, f"Error processing request.-'{name}' : cause - Internal error")
 
-    def resolve(self, wanted: Contract) -> InstrumentDetails:
-        """The one instrument that a client means; raises Refusal."""
-        return resolve(self.exchange.catalogue(), wanted)
+    def resolve(self, wanted: Contract, of_option: Refusal = NO_OPTION_HISTORY) -> InstrumentDetails:
+        """The one instrument that a client means; raises Refusal, `of_option` where it means an option: of those only
+        quotes are served."""
+        found = self.resolve_any(wanted)
+        if found.instrument.sec_type is SecType.OPTION:
+            raise Refusal(of_option.code, of_option.text)
+        return found
+
+    def resolve_any(self, wanted: Contract) -> InstrumentDetails:
+        """As `resolve`, options included."""
+        return resolve(self.listed(wanted), wanted)
+
+    def listed(self, wanted: Contract) -> Sequence[InstrumentDetails]:
+        """Everything that could be meant: what the exchange trades, and for an option those on its underlying."""
+        catalogue = self.exchange.catalogue()
+        if wanted.secType not in ("", SecType.OPTION):
+            return catalogue
+        symbol = wanted.symbol.upper().replace(".", " ")
+        options = self.options.candidates(symbol=symbol, con_id=wanted.conId, local_symbol=wanted.localSymbol.upper())
+        return [*catalogue, *options]
 
     def bulletin(self, text: str, exchange: str = "", kind: int = 1) -> None:
         """A message to those who asked for bulletins; `kind` 1 plain, 2 halted, 3 trading again (IB msgType)."""

@@ -244,6 +244,24 @@ class MarketDataLine:
             volatility = historical_volatility(source, self._con_id, now)
             if volatility is not None:
                 ticks.generic(t.HISTORICAL_VOLATILITY if 104 in wanted else t.REAL_TIME_VOLATILITY, volatility)
+        self._show_options()
+
+    def _show_options(self) -> None:
+        """What all options of this stock do together; moves once a minute."""
+        wanted, ticks = self._generics, self._ticks
+        activity = self._session.door.options.activity(self._con_id) if wanted & {100, 101, 105, 106} else None
+        if activity is None:
+            return
+        if 100 in wanted:
+            ticks.size(t.CALL_VOLUME, activity.call_volume)
+            ticks.size(t.PUT_VOLUME, activity.put_volume)
+        if 101 in wanted:
+            ticks.size(t.CALL_OPEN_INTEREST, activity.call_open_interest)
+            ticks.size(t.PUT_OPEN_INTEREST, activity.put_open_interest)
+        if 105 in wanted:
+            ticks.size(t.AVERAGE_OPTION_VOLUME, activity.average_volume)
+        if 106 in wanted:
+            ticks.generic(t.IMPLIED_VOLATILITY, activity.implied_volatility)
 
     def _print_generics(self, event: Printed, view: MarketView) -> None:
         wanted, ticks = self._generics, self._ticks
@@ -255,6 +273,7 @@ class MarketDataLine:
         self._trades += 1
         if wanted & {221, 232}:
             ticks.price(t.MARK_PRICE, event.price)
+        self._show_options()
         if 293 in wanted:
             ticks.generic(t.TRADE_COUNT, float(self._trades))
         if wanted & {233, 375}:

@@ -29,6 +29,25 @@ class TickTypes(NamedTuple):
 LIVE = TickTypes(1, 0, 2, 3, 4, 5, 6, 7, 8, 9, 14, 45, 49)
 DELAYED = TickTypes(66, 69, 67, 70, 68, 71, 72, 73, 74, 75, 76, 88, 90)
 
+
+class ComputationTypes(NamedTuple):
+    """The numbers of message 21, by what the greeks were computed from."""
+
+    bid: int
+    ask: int
+    last: int
+    model: int
+
+
+LIVE_COMPUTATIONS = ComputationTypes(10, 11, 12, 13)
+DELAYED_COMPUTATIONS = ComputationTypes(80, 81, 82, 83)
+#: The answer to a calculation that a client asked for.
+CUSTOM_COMPUTATION = 53
+
+CALL_OPEN_INTEREST, PUT_OPEN_INTEREST = 27, 28
+CALL_VOLUME, PUT_VOLUME = 29, 30
+AVERAGE_OPTION_VOLUME = 87
+IMPLIED_VOLATILITY = 24
 RT_VOLUME = 48
 RT_TRADE_VOLUME = 77
 MARK_PRICE = 37
@@ -70,6 +89,8 @@ GENERIC_TICKS: dict[SecType, dict[int, str]] = {
         236: "inventory",
         258: "Fundamentals",
     },
+    SecType.OPTION: _COMMON
+    | {100: "Option Volume", 101: "Option Open Interest", 105: "Average Opt Volume", 106: "impvolat"},
     SecType.FUTURE: _COMMON | {588: "Futures Open Interest"},
 }
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from ....domain.instrument import InstrumentDetails, SecType
 from ...contracts import EXCHANGE_LETTERS, MARKET_RULES, with_hours
+from ...options.listing import MULTIPLIER, OPTION_EXCHANGES
 from .. import requests as r
 from ..messages_out import DepthExchange, PriceIncrement, SmartComponent, SymbolSample
 from ..orders_out import contract_details
@@ -16,6 +17,8 @@ from ..session import Refusal, Session
 from ..times import zone_text
 from ..wire_contract import NOT_FOUND, check_security_type, find, wire_contract
 
+#: What derivatives are on; index futures are all that there is beside options on stocks.
+_UNDERLYING = {SecType.OPTION: SecType.STOCK}
 #: bboExchange of tickReqParams: the only set of components that there is.
 BBO_EXCHANGE = "9c0001"
 
@@ -24,7 +27,7 @@ def details(session: Session, request: r.ReqContractDetails) -> None:
     wanted = request.contract
     if not wanted.conId:
         check_security_type(wanted)
-    catalogue: Iterable[InstrumentDetails] = session.door.exchange.catalogue()
+    catalogue: Iterable[InstrumentDetails] = session.door.listed(wanted)
     if request.secId:
         catalogue = [row for row in catalogue if (request.secIdType, request.secId) in row.identifiers]
     found = list(catalogue) if request.secId else find(catalogue, wanted)
@@ -63,7 +66,7 @@ def details_frame(session: Session, req_id: int, row: InstrumentDetails, exchang
         liquidHours=row.liquid_hours,
         secIdList=tuple(row.identifiers),
         underSymbol="" if stock else instrument.symbol,
-        underSecType="" if stock else SecType.INDEX.value,
+        underSecType="" if stock else _UNDERLYING.get(instrument.sec_type, SecType.INDEX).value,
         marketRuleIds=",".join(str(number) for number in row.market_rule_ids),
         realExpirationDate=f"{instrument.expiry:%Y%m%d}" if instrument.expiry else "",
         stockType=row.stock_type,
@@ -81,7 +84,7 @@ def matching_symbols(session: Session, request: r.ReqMatchingSymbols) -> None:
             row.instrument.sec_type.value,
             row.instrument.primary_exchange or row.instrument.exchange,
             row.instrument.currency,
-            (),
+            (SecType.OPTION.value,) if session.door.options.listing(row.instrument.con_id or 0) else (),
             row.long_name,
         )
         for row in session.door.source.contracts.matching(request.pattern)
@@ -90,32 +93,23 @@ def matching_symbols(session: Session, request: r.ReqMatchingSymbols) -> None:
 
 
 def option_chains(session: Session, request: r.ReqSecDefOptParams) -> None:
-    """Strikes and expiries of the catalogue's options on the underlying; none means the end mark alone."""
-    if session.door.exchange.details(request.underlyingConId) is None:
+    """Strikes and expiries listed on the underlying; none means the end mark alone, as for options on futures."""
+    door = session.door
+    if door.exchange.details(request.underlyingConId) is None:
         raise Refusal(200, NOT_FOUND)
-    chains: dict[tuple[str, str, str], tuple[set[str], set[Decimal]]] = {}
-    for row in session.door.exchange.catalogue():
-        option = row.instrument
-        if option.sec_type is not SecType.OPTION or row.under_con_id != request.underlyingConId:
-            continue
-        if option.strike is None or option.expiry is None:
-            continue
-        for exchange in row.valid_exchanges:
-            key = (exchange, option.trading_class or option.symbol, f"{option.multiplier:f}")
-            expiries, strikes = chains.setdefault(key, (set(), set()))
-            expiries.add(f"{option.expiry:%Y%m%d}")
-            strikes.add(option.strike)
-    for (exchange, trading_class, multiplier), (expiries, strikes) in sorted(chains.items()):
-        session.send(
-            "securityDefinitionOptionParameter",
-            reqId=request.reqId,
-            exchange=exchange,
-            underlyingConId=request.underlyingConId,
-            tradingClass=trading_class,
-            multiplier=multiplier,
-            expirations=sorted(expiries),
-            strikes=[float(strike) for strike in sorted(strikes)],
-        )
+    listing = None if request.futFopExchange else door.options.listing(request.underlyingConId)
+    if listing is not None:
+        for exchange in sorted(OPTION_EXCHANGES):
+            session.send(
+                "securityDefinitionOptionParameter",
+                reqId=request.reqId,
+                exchange=exchange,
+                underlyingConId=request.underlyingConId,
+                tradingClass=listing.trading_class,
+                multiplier=f"{MULTIPLIER:f}",
+                expirations=[f"{day:%Y%m%d}" for day in listing.days],
+                strikes=[float(strike) for strike in listing.strikes],
+            )
     session.send("securityDefinitionOptionParameterEnd", reqId=request.reqId)
 
 

@@ -16,6 +16,7 @@ from ..ticks import depth, depth_l2
 from .quotes import require_live
 
 MOST_ROWS = 20
+NO_OPTIONS = Refusal(10092, "Deep market data is not supported for this combination of security type/exchange")
 INSERT, UPDATE, DELETE = 0, 1, 2
 
 
@@ -76,7 +77,7 @@ class DepthBook:
 
 def market_depth(session: Session, request: r.ReqMktDepth) -> None:
     door = session.door
-    details = door.resolve(request.contract)
+    details = door.resolve(request.contract, NO_OPTIONS)
     require_live(session, details)
     if request.numRows < 1:
         raise Refusal(321, "Error validating request.-'bF' : cause - The number of rows must be above zero")

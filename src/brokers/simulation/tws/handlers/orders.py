@@ -86,6 +86,9 @@ UNSUPPORTED: tuple[tuple[Callable[[PlaceOrderRequest], object], int, str], ...] 
     (lambda o: o.sweepToFill, 131, "The sweep-to-fill flag and display size are not supported here."),
 )
 
+#: Options are data here: no account may trade them.
+NO_OPTIONS = Refusal(201, "Order rejected - reason:No trading permissions for options.")
+
 
 def place(session: Session, request: PlaceOrderRequest) -> None:
     """A new order, or a modify of one that this client has open under the same id."""
@@ -95,7 +98,7 @@ def place(session: Session, request: PlaceOrderRequest) -> None:
     for asked, code, text in UNSUPPORTED:
         if asked(request):
             raise Refusal(code, text)
-    details = door.resolve(request.contract)
+    details = door.resolve(request.contract, NO_OPTIONS)
     ticket = ticket_of(session, request, details)
     if request.whatIf:
         what_if(session, request, ticket, details)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ....domain.instrument import InstrumentDetails
+from ....domain.instrument import InstrumentDetails, SecType
 from .. import requests as r
 from ..market_data import MarketDataLine
 from ..offline import COMPETING
+from ..option_line import OptionLine
 from ..request import Request
 from ..session import Refusal, Session
 from ..tick_types import generic_ticks
@@ -27,7 +28,7 @@ DELAYED_SHOWN = "Requested market data is not subscribed. Displaying delayed mar
 
 def market_data(session: Session, request: r.ReqMktData) -> None:
     door = session.door
-    details = door.resolve(request.contract)
+    details = door.resolve_any(request.contract)
     generics, complaint = generic_ticks(request.genericTickList, details.instrument.sec_type)
     if complaint:
         raise Refusal(321, complaint)
@@ -43,7 +44,8 @@ def market_data(session: Session, request: r.ReqMktData) -> None:
         raise Refusal(101, "Max number of tickers has been reached.")
     delayed = check_permission(session, details, request.reqId)
     snapshot = request.snapshot or request.regulatorySnapshot
-    line = MarketDataLine(session, request.reqId, details, generics, snapshot=snapshot, delayed=delayed)
+    kind = OptionLine if details.instrument.sec_type is SecType.OPTION else MarketDataLine
+    line = kind(session, request.reqId, details, generics, snapshot=snapshot, delayed=delayed)
     if not snapshot:
         session.subscribe("quotes", request.reqId, line, Refusal(102, "Duplicate ticker ID."))
     line.start()

@@ -25,6 +25,7 @@ KINDS: dict[str, tuple[int, TickKind]] = {
     "MidPoint": (4, TickKind.MIDPOINT),
 }
 EARLIER_TICKS = 1000
+NO_OPTIONS = Refusal(10189, "Failed to request tick-by-tick data:Tick-by-tick is not available for options")
 
 
 class TickStream:
@@ -69,7 +70,7 @@ def tick_by_tick(session: Session, request: r.ReqTickByTickData) -> None:
     door = session.door
     if request.tickType not in KINDS:
         raise Refusal(321, "Error validating request.-'cu' : cause - Invalid tick-by-tick type")
-    details = door.resolve(request.contract)
+    details = door.resolve(request.contract, NO_OPTIONS)
     require_live(session, details)
     if session.count("tickByTick") >= door.settings.tick_by_tick_lines:
         raise Refusal(10190, "Max number of tick-by-tick requests has been reached")
