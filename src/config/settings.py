@@ -10,6 +10,7 @@ import difflib
 import os
 import sys
 from collections.abc import Mapping
+from decimal import Decimal
 from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
@@ -51,6 +52,14 @@ class FailoverMode(StrEnum):
     OFF = "off"
     ONE_USER = "one_user"
     TWO_USERS = "two_users"
+
+
+class LlmBackend(StrEnum):
+    """Where language models are asked."""
+
+    OLLAMA = "ollama"
+    OPENAI_COMPATIBLE = "openai_compatible"
+    ANTHROPIC = "anthropic"
 
 
 class Feature(StrEnum):
@@ -149,14 +158,41 @@ class Settings(BaseSettings):
     professional: bool = False
     #: IBKR Pro's plan that the paper gateway charges by.
     commission_plan: Literal["fixed", "tiered"] = "fixed"
-    #: Ollama server behind the host's model type `gpu_ollama`: host, host:port or URL (without port: 11434, 80 or 443).
+    #: Models that are asked for an analysis, in this order; rules stand behind them, and answer alone without any.
+    llm_backends: Annotated[tuple[LlmBackend, ...], NoDecode] = ()
+    #: Seconds for one analysis, all models that are tried and the queue included.
+    llm_deadline: Annotated[float, Field(gt=0, le=3600)] = 120.0
+    #: Questions that may wait for a free slot; one more is an error at once.
+    llm_waiting: Annotated[int, Field(ge=1, le=100_000)] = 256
+    #: USD that models may cost in a UTC day; a question that could exceed it is not asked.
+    llm_daily_cost: Annotated[Decimal, Field(ge=0, le=100_000)] = Decimal(5)
+    #: JSON file of prices, which replace the shipped ones of the same models; see docs/llm.md.
+    llm_prices: Path | None = None
+    #: Ollama servers, several separated by commas, also behind the host's model type `gpu_ollama`: host, host:port or
+    #: URL (without port: 11434, 80 or 443).
     ollama_host: str = "127.0.0.1:11434"
     #: Model asked where the agent names none; pulled on that server beforehand.
     ollama_model: str = "llama3.1:8b"
     #: Tokens of question and answer together; what does not fit is an error, never cut in silence.
     ollama_num_ctx: Annotated[int, Field(ge=4_096, le=2**20)] = 16_384
-    #: Seconds until a model's answer must have come.
+    #: Seconds until a model's answer must have come, waiting for a free slot included.
     ollama_timeout: Annotated[float, Field(gt=0, le=600)] = 90.0
+    #: Questions under way at each server: its OLLAMA_NUM_PARALLEL, or one more to keep it busy between two answers.
+    ollama_parallel: Annotated[int, Field(ge=1, le=512)] = 4
+    #: How long a server keeps a model in memory after its last answer (30m, 24h, -1 for ever).
+    ollama_keep_alive: str = "30m"
+    #: Server with OpenAI's chat route, such as vLLM or llama-server: where /v1 begins. Its key: IB_SECRETS__OPENAI_KEY.
+    openai_url: str | None = None
+    #: Model asked there.
+    openai_model: str | None = None
+    #: Questions under way there.
+    openai_parallel: Annotated[int, Field(ge=1, le=4096)] = 8
+    #: Claude's address. Its key: IB_SECRETS__ANTHROPIC_KEY.
+    anthropic_url: str = "https://api.anthropic.com"
+    #: Claude's model.
+    anthropic_model: str = "claude-haiku-5-5"
+    #: Questions under way there.
+    anthropic_parallel: Annotated[int, Field(ge=1, le=512)] = 4
     #: Least severe records that are logged.
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     #: One line for people, or one JSON object a line.
@@ -179,7 +215,7 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return (init_settings, *(EnvSettingsSource(settings_cls, env_prefix=prefix) for prefix in PREFIXES))
 
-    @field_validator("disabled_features", "portal_confirm", mode="before")
+    @field_validator("disabled_features", "portal_confirm", "llm_backends", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
@@ -199,7 +235,22 @@ class Settings(BaseSettings):
     def _upper(cls, value: Any) -> Any:
         return value.strip().upper() if isinstance(value, str) else value
 
-    @field_validator("host", "portal_host", "account", "ollama_host", "ollama_model")
+    @field_validator("ollama_host")
+    @classmethod
+    def _places(cls, value: str) -> str:
+        parts = [part.strip() for part in value.split(",")]
+        if any(not part or any(letter.isspace() for letter in part) for part in parts):
+            raise ValueError("it is blank or holds white space")
+        return ",".join(parts)
+
+    @field_validator("llm_backends")
+    @classmethod
+    def _once_each(cls, value: tuple[LlmBackend, ...]) -> tuple[LlmBackend, ...]:
+        if len(set(value)) != len(value):
+            raise ValueError("a backend stands in it twice")
+        return value
+
+    @field_validator("host", "portal_host", "account", "ollama_model", "openai_url", "openai_model", "anthropic_model")
     @classmethod
     def _not_blank(cls, value: str | None) -> str | None:
         if value is not None and (not value.strip() or any(letter.isspace() for letter in value.strip())):

@@ -2,24 +2,40 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
-from ...config.settings import load_settings
+from ...brokers.sync import shared_loop
+from ...config.settings import LlmBackend, Settings, load_settings
 from ..llm.chat_backend import ChatBackend
-from ..llm.ollama_backend import OllamaBackend
+from ..llm.models import Models
+from ..llm.pooled_chat import PooledChat
 
 
 def backend_maker() -> Callable[[str | None], ChatBackend]:
-    """Answers a function from a model's name (None: the settings') to its backend; nothing is reached."""
+    """Answers a function from a model's name (None: the settings') to its backend; nothing is reached. All models of
+    the same settings share one pool and one log."""
+    made: list[tuple[Settings, Models]] = []
+    making = threading.Lock()
+
+    def models(settings: Settings) -> Models:
+        with making:
+            for known, shared in made:
+                if known == settings:
+                    return shared
+            made.append((settings, Models(settings.model_copy(update={"llm_backends": ()}))))
+            return made[-1][1]
 
     def make(model: str | None) -> ChatBackend:
         # The broker's environment does not matter for a model, and live trading's second step is not asked of it.
         settings = load_settings(i_understand_live=True)
-        return OllamaBackend(
-            settings.ollama_host,
+        shared = models(settings)
+        return PooledChat(
+            shared.pool(LlmBackend.OLLAMA),
             model or settings.ollama_model,
-            num_ctx=settings.ollama_num_ctx,
             timeout=settings.ollama_timeout,
+            ledger=shared.ledger,
+            loop=shared_loop(),
         )
 
     return make

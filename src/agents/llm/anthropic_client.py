@@ -25,7 +25,7 @@ from ...brokers.errors import (
 )
 from .chat_backend import Completion
 from .model_client import LoadedModel, Question, prompt_bound
-from .server_address import connect_failed, is_own_server, server_url
+from .server_address import connect_failed, is_private_server, server_url
 from .troubles import Trouble, failed, of_status
 
 if TYPE_CHECKING:
@@ -70,8 +70,8 @@ class AnthropicClient:
         return self._url
 
     @property
-    def is_own(self) -> bool:
-        return is_own_server(self._url)
+    def is_free(self) -> bool:
+        return is_private_server(self._url)
 
     def most_tokens(self, question: Question) -> tuple[int, int]:
         return prompt_bound(question), question.max_tokens + self._thoughts

@@ -78,7 +78,7 @@ class Ledger:
         most = self._prices.most(question.model, _today(), prompt, answer)
         if most is not None:
             return most
-        if client.is_own:
+        if client.is_free:
             return Decimal(0)
         raise failed(
             Trouble.PRICE_UNKNOWN,
@@ -90,7 +90,7 @@ class Ledger:
     def cost(self, client: ModelClient, model: str, done: Completion) -> Decimal | None:
         """What it cost; None when that cannot be told, and then the most that it can have cost stands."""
         cost = self._prices.cost(model, _today(), done)
-        return Decimal(0) if cost is None and client.is_own else cost
+        return Decimal(0) if cost is None and client.is_free else cost
 
 
 @dataclass(eq=False)
@@ -205,7 +205,7 @@ class Target:
             return Asked(value, client.url, _usage(course, cost), done)
         except BrokerError as error:
             trouble = trouble_of(error)
-            free = client.is_own or (ending.completion is None and trouble in _FREE)
+            free = client.is_free or (ending.completion is None and trouble in _FREE)
             ending = replace(ending, trouble=trouble.value, error=str(error), cost=Decimal(0) if free else ending.cost)
             raise
         finally:

@@ -17,7 +17,7 @@ from decimal import ROUND_CEILING, Decimal
 from pathlib import Path
 from typing import Any
 
-from ...brokers.errors import ConfigurationError, RequestFailed
+from ...brokers.errors import RequestFailed
 from .chat_backend import Completion
 from .request import Rung
 from .troubles import Trouble, failed
@@ -80,10 +80,8 @@ class Stored:
 
 
 class CallLog:
-    """The file at `path`, made when missing. `daily_cap` is USD for a UTC day, None for no cap; `now` tells UTC.
-
-    For any thread. Raises ConfigurationError when the file cannot be opened.
-    """
+    """The file at `path`, opened when first needed and made when missing. `daily_cap` is USD for a UTC day, None for no
+    cap; `now` tells UTC. For any thread."""
 
     def __init__(
         self,
@@ -95,23 +93,14 @@ class CallLog:
     ) -> None:
         self.path, self._redact, self._cap, self._now = path, redact, daily_cap, now
         self._lock = threading.Lock()
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._db = sqlite3.connect(path, timeout=BUSY, isolation_level=None, check_same_thread=False)
-            self._db.row_factory = sqlite3.Row
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=NORMAL")
-            for statement in _SCHEMA:
-                self._db.execute(statement)
-        except (OSError, sqlite3.Error) as error:
-            raise ConfigurationError(
-                f"log of models {path}", str(error), "see the folder's rights, or move it"
-            ) from None
+        self._opened: sqlite3.Connection | None = None
         self._systems: set[str] = set()
 
     def close(self) -> None:
         with self._lock:
-            self._db.close()
+            if self._opened is not None:
+                self._opened.close()
+                self._opened = None
 
     def begin(self, call: Call) -> int:
         """Write it down and answer its number. Raises RequestFailed: over the daily cap, or not writable."""
@@ -207,6 +196,18 @@ class CallLog:
         with self._reading():
             return [dict(row) for row in self._db.execute(query, values)]
 
+    @property
+    def _db(self) -> sqlite3.Connection:
+        """The connection; only under the lock."""
+        if self._opened is None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            opened = sqlite3.connect(self.path, timeout=BUSY, isolation_level=None, check_same_thread=False)
+            opened.row_factory = sqlite3.Row
+            for statement in ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=NORMAL", *_SCHEMA):
+                opened.execute(statement)
+            self._opened = opened
+        return self._opened
+
     def _insert(self, row: Mapping[str, Any]) -> int:
         names, marks = ", ".join(row), ", ".join(f":{name}" for name in row)
         number = self._db.execute(f"INSERT INTO calls ({names}) VALUES ({marks})", row).lastrowid
@@ -245,10 +246,10 @@ class CallLog:
         with self._lock:
             try:
                 yield
-            except sqlite3.Error as error:
+            except (OSError, sqlite3.Error) as error:
                 raise self._broken(error) from error
 
-    def _broken(self, error: sqlite3.Error) -> RequestFailed:
+    def _broken(self, error: Exception) -> RequestFailed:
         return failed(Trouble.LOG_FAILED, f"log of models {self.path}", str(error), "see the disk and the file")
 
 

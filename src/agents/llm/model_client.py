@@ -63,8 +63,8 @@ class ModelClient(Protocol):
         """Where it is, without any secret; also its name in the pool."""
 
     @property
-    def is_own(self) -> bool:
-        """Whether the server is one's own, so that an answer costs nothing but its power."""
+    def is_free(self) -> bool:
+        """Whether tokens cost nothing there."""
 
     async def complete(self, question: Question) -> Completion:
         """A whole answer, never a blank or cut one."""

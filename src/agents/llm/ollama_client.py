@@ -25,7 +25,7 @@ from ...brokers.errors import (
 from .answers import without_thinking
 from .chat_backend import Completion
 from .model_client import LoadedModel, Question, prompt_bound
-from .server_address import connect_failed, is_own_server, server_url
+from .server_address import connect_failed, server_url
 from .troubles import Trouble, failed, of_status
 
 if TYPE_CHECKING:
@@ -89,8 +89,9 @@ class OllamaClient:
         return self._url
 
     @property
-    def is_own(self) -> bool:
-        return is_own_server(self._url)
+    def is_free(self) -> bool:
+        """Always: a server of Ollama's kind is one's own, rented by the hour, or a subscription."""
+        return True
 
     def most_tokens(self, question: Question) -> tuple[int, int]:
         return min(prompt_bound(question), self.num_ctx), question.max_tokens

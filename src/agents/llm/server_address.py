@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from ...brokers.errors import ConfigurationError, ConnectFailed
 
 #: Ends of host names that only exist in a network of one's own.
-OWN_ENDS = (".local", ".lan", ".internal", ".home.arpa", ".localhost")
+PRIVATE_ENDS = (".local", ".lan", ".internal", ".home.arpa", ".localhost")
 
 
 def server_url(host: str, default_port: int) -> str:
@@ -31,13 +31,13 @@ def server_url(host: str, default_port: int) -> str:
     return f"{scheme}://{name}:{port}{parts.path.rstrip('/')}"
 
 
-def is_own_server(url: str) -> bool:
+def is_private_server(url: str) -> bool:
     """Whether it is on this machine or in a private network, where nobody charges for an answer."""
     name = urlsplit(url).hostname or ""
     try:
         address = ip_address(name)
     except ValueError:
-        return "." not in name or name.endswith(OWN_ENDS)
+        return "." not in name or name.endswith(PRIVATE_ENDS)
     return address.is_loopback or address.is_private or address.is_link_local
 
 
