@@ -20,6 +20,7 @@ COMMANDS: Mapping[str, str] = {
     "demo": "demo_command",
     "doctor": "doctor",
     "doors": "doors_command",
+    "llm": "llm_command",
     "quote": "market_commands",
     "bars": "market_commands",
     "account": "market_commands",
