@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from moondev_ibkr.brokers.calendar import MarketCalendar
@@ -122,3 +124,25 @@ async def test_the_kill_switch_of_one_holds_the_other(gateway: Gateway, tmp_path
         with pytest.raises(TradingHalted, match="kill switch"):
             await second.place(resting("after"))
     assert gateway.exchange.open_orders() == []
+
+
+async def test_two_processes_at_the_same_instant_open_one_position(
+    gateway: Gateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both pass the rules before either has written: the second finds the other's intent and is judged again."""
+    async with careful(gateway, tmp_path) as first, careful(gateway, tmp_path) as second:
+        qualified = replace(buy("theirs", 7), instrument=(await second.details("AAPL")).instrument)
+        between = [qualified]
+        check = first.risk.check
+
+        def checked_then_overtaken(order: NewOrder, **named: Any) -> None:
+            check(order, **named)
+            while between:
+                assert second.manager._sender.journal_intents([between.pop()], second.default_account())
+
+        monkeypatch.setattr(first.risk, "check", checked_then_overtaken)
+        with pytest.raises(RiskRefusal, match="theirs") as refused:
+            await first.place(buy("ours", 5))
+        assert refused.value.rule == "repeated_entry"
+        assert [row.intent.key for row in first.journal.load_orders()] == ["theirs"]
+    assert gateway.exchange.positions(ACCOUNT) == []

@@ -30,6 +30,7 @@ from .tables import (
     ALL_ORDERS,
     CHANGED_ORDERS,
     insert_intent,
+    intents_of_others,
     maybe_decimal,
     move_holding,
     next_order_id,
@@ -84,17 +85,21 @@ class Journal:
         lease: DoorLease,
         allow_halted: bool = False,
         observed: Observed | None = None,
+        seen: int | None = None,
     ) -> tuple[int, ...] | None:
         """Make intents durable, all or none, and reserve their order ids (ascending, one each).
 
         `floor` is the lowest id that the broker would accept. `allow_halted` is for the closes of an emergency stop.
-        `observed` is written in the same transaction. Answers None, with no intent written, when a key is known.
-        Raises TradingHalted, DoorFenced, JournalError.
+        `observed` is written in the same transaction. With `seen`, the number of the last event that the caller judged
+        by: answers an empty tuple, with no intent written, when another client recorded an intent after it. Answers
+        None, with no intent written, when a key is known. Raises TradingHalted, DoorFenced, JournalError.
         """
         with self.database.transaction("recording an intent") as change:
             self._check_may_write(change, lease, allow_halted)
             if observed:
                 write_observed(change, observed)
+            if seen is not None and intents_of_others(change, seen, client_id):
+                return ()
             first = next_order_id(change, client_id, floor, [row.intent.key for row in rows])
             if first is None:
                 return None
@@ -125,6 +130,10 @@ class Journal:
         """The first of `count` order ids that no order of this client ever had, not below `floor` (fault C11)."""
         with self.database.transaction("reserving order ids") as change:
             return reserve(change, client_id, floor, count)
+
+    def last_event(self) -> int:
+        """The number of the journal's last event, other processes' included."""
+        return int(self.database.query("SELECT head_seq FROM state WHERE id = 1", {})[0][0])
 
     def load_orders(self, since: int = 0) -> list[OrderRow]:
         """Orders changed after event number `since`, oldest first."""

@@ -84,6 +84,16 @@ def next_order_id(change: Transaction, client_id: int, floor: int, keys: Sequenc
     return max(floor, first)
 
 
+def intents_of_others(change: Transaction, seen: int, client_id: int) -> bool:
+    """Whether another client has recorded an intent after event number `seen`."""
+    found = change.execute(
+        "SELECT EXISTS (SELECT 1 FROM events e JOIN intents i ON i.key = e.key"
+        " WHERE e.seq > ? AND e.kind = 'INTENT' AND i.client_id != ?)",
+        (seen, client_id),
+    )
+    return bool(found.fetchone()[0])
+
+
 def reserve(change: Transaction, client_id: int, floor: int, count: int) -> int:
     first: int = max(floor, change.execute(f"SELECT {_NEXT_ID}", {"client": client_id}).fetchone()[0])
     change.execute(

@@ -54,6 +54,8 @@ class Desk:
         self.account = settings.account
         self.lease = DoorLease(port.name, 0)
         self.halted: str | None = None
+        #: The last event of the journal when the rules last looked at what other processes opened; None: they never do.
+        self.looked_until: int | None = None
         self.closing = False
         self.task_failures = 0
         self._qualified: dict[Instrument, Instrument] = {}

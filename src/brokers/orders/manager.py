@@ -256,7 +256,9 @@ class OrderManager:
         return self.open_orders()
 
     def note_others(self) -> None:
-        """Take over what other processes of this journal have written since. Raises JournalError."""
+        """Take over what other processes of this journal have written since; from now on an intent is recorded only
+        if none of them recorded one in between. Raises JournalError."""
+        self._desk.looked_until = self._desk.looked_until or 0
         self._restorer.refresh()
 
     def recent_orders(self, since: datetime) -> list[Order]:

@@ -15,6 +15,7 @@ from ..errors import (
     BrokerError,
     ConfigurationError,
     InvalidOrder,
+    JournalLocked,
     KeyConflict,
     MismatchDetected,
     OrderRejected,
@@ -29,6 +30,9 @@ from .latency import Stage
 from .lifecycle import UNSETTLED
 from .ownership import Ownership
 from .sending import Sender
+
+#: Looks at what other processes opened before an order is given up.
+LOOKS = 5
 
 
 class Placing:
@@ -57,8 +61,7 @@ class Placing:
             return await self._answer(known, started, is_first=False)
         self._require_trading(what, closing)
         self._desk.require_link(what)
-        self._check(legs, account, closing)
-        records = self._sender.journal_intents(legs, account, allow_halted=closing)
+        records = self._recorded(legs, account, what, closing)
         if records is None:  # another process of the journal has used the key meanwhile
             known = self._same_as_known(legs, account)
             if known is None:
@@ -66,6 +69,16 @@ class Placing:
             return known.order
         await self._sender.send(records, started)
         return await self._answer(records[0], started, is_first=True)
+
+    def _recorded(self, legs: Sequence[NewOrder], account: str, what: str, closing: bool) -> list[Record] | None:
+        """Checked and durable, with nothing of another process in between; None when another one has used the key."""
+        for _ in range(LOOKS):
+            self._check(legs, account, closing)
+            seen = None if closing else self._desk.looked_until
+            records = self._sender.journal_intents(legs, account, allow_halted=closing, seen=seen)
+            if records is None or records:
+                return records
+        raise JournalLocked(what, f"other processes recorded orders {LOOKS} times meanwhile", "place it again")
 
     def _account(self, entry: NewOrder, what: str) -> str:
         account = entry.account or self._desk.account

@@ -54,6 +54,9 @@ class Restorer:
     def refresh(self) -> None:
         """Take over what other processes wrote since. Raises JournalError."""
         book = self._desk.book
+        if self._desk.looked_until is not None:
+            # Read before the orders: what is written in between is looked at again.
+            self._desk.looked_until = self._desk.journal.last_event()
         for row in self._desk.journal.load_orders(self._last_change):
             self._last_change = max(self._last_change, row.changed)
             record = book.records.get(row.intent.key)

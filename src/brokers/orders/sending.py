@@ -62,9 +62,11 @@ class Sender:
         first_leg: int = 0,
         root: str | None = None,
         allow_halted: bool = False,
+        seen: int | None = None,
     ) -> list[Record] | None:
-        """Make the intents durable and known; None when another process has used the key. Raises JournalError,
-        TradingHalted, DoorFenced; nothing is known or sent then."""
+        """Make the intents durable and known; None when another process has used the key, none of them when another
+        recorded an intent after event `seen`. Raises JournalError, TradingHalted, DoorFenced; nothing is known or sent
+        then."""
         desk = self._desk
         root = root or legs[0].key
         rows = [
@@ -80,9 +82,12 @@ class Sender:
                 lease=desk.lease,
                 allow_halted=allow_halted,
                 observed=observed,
+                seen=seen,
             )
         if order_ids is None:
             return None
+        if not order_ids:
+            return []
         database = desk.journal.database
         desk.life.latency.add(Stage.JOURNAL, database.last_write)
         desk.life.latency.add(Stage.JOURNAL_SYNC, database.last_sync)
