@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -138,7 +139,7 @@ def risk_agent(symbol: str, days: list[list[Any]]) -> Any:
 
 
 @pytest.fixture(scope="module")
-def day(host: Host, market: Market, unused: list[str], tmp_path_factory: pytest.TempPathFactory) -> Day:
+def day(host: Host, market: Market, unused: list[str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Day]:
     """All agents in one process, one after the other, each with symbols of its own."""
     stage = Stage(host, market, market.serve(tmp_path_factory.mktemp("day") / "state"), unused)
     symbols = stage.symbols(5)
@@ -156,7 +157,8 @@ def day(host: Host, market: Market, unused: list[str], tmp_path_factory: pytest.
         (risk_agent, {"symbol": fifth, "days": days}),
     ]
     answers = stage.tell_all(acts, symbols).result
-    return {story.__name__: (named, answer) for (story, named), answer in zip(acts, answers, strict=True)}
+    yield {story.__name__: (named, answer) for (story, named), answer in zip(acts, answers, strict=True)}
+    market.flatten()
 
 
 def test_the_trading_agent_buys_holds_and_sells_within_the_limits(stage: Stage, day: Day) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -24,7 +25,7 @@ Day = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
-def day(host: Host, market: Market, unused: list[str], tmp_path_factory: pytest.TempPathFactory) -> Day:
+def day(host: Host, market: Market, unused: list[str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Day]:
     """All these stories in one process of the host, one after the other, each with a symbol of its own."""
     stage = Stage(host, market, market.serve(tmp_path_factory.mktemp("day") / "state"), unused)
     stories = [solana_shape, aster_shape, exchange_manager, names_taken_by_import]
@@ -39,7 +40,8 @@ def day(host: Host, market: Market, unused: list[str], tmp_path_factory: pytest.
     answers = stage.tell_all(acts, symbols).result
     assert {path: path.read_bytes() for path in host.root.rglob("*.py")} == files, "the host was edited"
     told = {story.__name__: (named.get("symbol"), answer) for (story, named), answer in zip(acts, answers, strict=True)}
-    return {**told, "symbols": ("", symbols)}
+    yield {**told, "symbols": ("", symbols)}
+    market.flatten()
 
 
 def bought_and_sold(stage: Stage, symbol: str) -> int:

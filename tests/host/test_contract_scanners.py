@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -82,7 +83,7 @@ def position_tracker(symbol: str) -> Any:
 
 
 @pytest.fixture(scope="module")
-def day(host: Host, market: Market, unused: list[str], tmp_path_factory: pytest.TempPathFactory) -> Day:
+def day(host: Host, market: Market, unused: list[str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Day]:
     """Scanners and tracker in one process, one after the other."""
     host.needs("aegs_live_scanner.py")
     stage = Stage(host, market, market.serve(tmp_path_factory.mktemp("day") / "state"), unused)
@@ -96,7 +97,8 @@ def day(host: Host, market: Market, unused: list[str], tmp_path_factory: pytest.
         acts.append((position_tracker, {"symbol": tracked}))
     told = stage.tell_all(acts, listed, {"a few seconds pass": lambda: market.tell("advance_by", 5)})
     answers = {story.__name__: (named, answer) for (story, named), answer in zip(acts, told.result, strict=True)}
-    return {**answers, "out": told.out}
+    yield {**answers, "out": told.out}
+    market.flatten()
 
 
 def test_the_live_scanner_finds_the_crash_with_our_score(stage: Stage, day: Day) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -245,7 +246,7 @@ def rebalancer(symbol: str) -> Any:
 
 
 @pytest.fixture(scope="module")
-def day(host: Host, market: Market, unused: list[str], tmp_path_factory: pytest.TempPathFactory) -> Day:
+def day(host: Host, market: Market, unused: list[str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Day]:
     """All hazards in one process, each with symbols of its own."""
     stage = Stage(host, market, market.serve(tmp_path_factory.mktemp("day") / "state"), unused)
     symbols = stage.symbols(9)
@@ -267,7 +268,8 @@ def day(host: Host, market: Market, unused: list[str], tmp_path_factory: pytest.
         "somebody buys by hand": lambda: market.tell("fault", f"manual-order:{foreign}:50"),
     }
     told = stage.tell_all(acts, symbols, meanwhile)
-    return {story.__name__: (named, answer) for (story, named), answer in zip(acts, told.result, strict=True)}
+    yield {story.__name__: (named, answer) for (story, named), answer in zip(acts, told.result, strict=True)}
+    market.flatten()
 
 
 #: None of them is exactly one of the three words.

@@ -4,6 +4,7 @@ with a model on an Ollama server."""
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,19 @@ import pytest
 from ..agents.llm.ollama_server import ollama_server
 from .bars import CRASHED
 from .contract import Host, HostName, Stage, open_host
+from .market import Market
 from .story import Told
 
 
 @pytest.fixture(scope="module", params=[HostName.LOOKALIKE, HostName.FORK, HostName.UPSTREAM], ids=str)
 def host(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Host:
     return open_host(request.param, tmp_path_factory.mktemp("host") / "host")
+
+
+@pytest.fixture(autouse=True)
+def flat(market: Market) -> Iterator[None]:
+    yield
+    market.flatten()
 
 
 def buyer(symbol: str, cycles: int) -> Any:
@@ -91,6 +99,7 @@ def test_an_agent_trades_while_a_scanner_scans(stage: Stage) -> None:
     (symbol,) = stage.symbols(1)
     listed = [CRASHED, symbol]
     agent, scan = together(stage, (buyer, {"symbol": symbol, "cycles": 2}), (scanner, {"symbols": listed, "rounds": 3}))
+    assert len(stage.market.orders(symbol)) == 1, agent.out
     (buy,) = stage.market.orders(symbol)
     shares = float(buy["filled"])
     assert agent.result == {"shares": shares, "health": True}
@@ -125,10 +134,9 @@ def test_the_command_runs_the_agent_with_a_model_on_an_ollama_server(stage: Stag
         server.says("**SELL**")
         sold = stage.command(*words, "--set", "AI_MODEL_TYPE=gpu_ollama", env=env)
         assert len(server.chats) == 3
-        assert (
-            symbol in server.chats[0]["messages"][-1]["content"] or "open" in server.chats[0]["messages"][-1]["content"]
-        )
+        assert "open" in server.chats[0]["messages"][-1]["content"], "the model saw no bars"
     assert [told.code for told in (bought, kept, sold)] == [0, 0, 0], (bought.err, kept.err, sold.err)
+    assert len(stage.market.orders(symbol)) == 2, f"{bought.out}{bought.err}"
     buy, sell = stage.market.orders(symbol)
     assert (buy["side"], sell["side"], sell["filled"]) == ("BUY", "SELL", buy["filled"])
     assert f"{int(float(buy['filled']))} {symbol}" in bought.err
