@@ -168,7 +168,7 @@ class BaseBroker(abc.ABC):
             except BrokerError as error:
                 return error
 
-        wanted = {_spelling(symbol): symbol for symbol in symbols}
+        wanted = {spelling(symbol): symbol for symbol in symbols}
         answers = await asyncio.gather(*(one(symbol) for symbol in wanted.values()))
         return dict(zip(wanted, answers, strict=True))
 
@@ -349,7 +349,8 @@ def bars_to_frame(bars: Sequence[Bar]) -> pd.DataFrame:
     )
 
 
-def _spelling(symbol: Symbol) -> str:
+def spelling(symbol: Symbol) -> str:
+    """The key of a symbol in answers about a list; text that is no ticker keeps its own spelling."""
     if isinstance(symbol, Instrument):
         return symbol.symbol
     try:

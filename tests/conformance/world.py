@@ -61,7 +61,7 @@ class PathPrices:
         if moment >= REOPEN:
             return MORNING
         minutes = (moment - OPEN).total_seconds() / 60
-        return Decimal(next(price for start, price in reversed(PATH) if minutes >= start))
+        return Decimal(next((price for start, price in reversed(PATH) if minutes >= start), PATH[0][1]))
 
     def steps(self) -> Iterator[PriceStep]:
         for moment in (*_every_ten_seconds(OPEN, CLOSE), *_every_ten_seconds(REOPEN, REOPEN + timedelta(minutes=10))):

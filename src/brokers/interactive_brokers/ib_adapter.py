@@ -18,6 +18,8 @@ from ..domain.account import AccountSummary, PnL, Position
 from ..domain.clock import Clock, MarketClock
 from ..domain.instrument import Instrument, InstrumentDetails
 from ..domain.market_data import Bar, BarSize, BarSource, BarUpdate, MarketEvent, Quote, StreamKind
+from ..domain.news import Article, Headline, NewsProvider
+from ..domain.options import OptionActivity, OptionChain, OptionQuote
 from ..domain.order import Bracket, NewOrder, Order, OrderChange, Side
 from ..domain.reports import WireOrder
 from ..domain.sessions import Session
@@ -34,6 +36,8 @@ from .ib_failover import Failover
 from .ib_feed_watch import FeedWatch
 from .ib_health import health_of
 from .ib_history import HistoryStore
+from .ib_news import IBNews
+from .ib_options import IBOptions
 from .ib_order_manager import IBOrderManager, Rounded, rounded
 from .ib_pacing import HistoricalPacer
 from .ib_risk_manager import IBRiskManager, shortable_shares
@@ -87,13 +91,16 @@ class IBAdapter(ManagedBroker):
         self.pacer = HistoricalPacer(clock.monotonic)
         self.history = HistoryStore(transport, self.pacer, clock, self._session_close, keep=keep_history)
         self.data = IBDataManager(transport, self.contracts, self.history, clock, data, second_source)
+        calendar = calendar or MarketCalendar()
+        self.options = IBOptions(transport, self.contracts, self.data, clock, calendar)
+        self.news = IBNews(transport, self.contracts)
         self.feed_watch = FeedWatch(transport, self.data.warm_lines, self._market_session, clock, self._raise_alarm)
         self._book = PositionBook(clock.monotonic)
         super().__init__(
             port=transport,
             journal=journal,
             policy=policy,
-            calendar=calendar or MarketCalendar(),
+            calendar=calendar,
             clock=clock,
             orders=orders,
             stop=stop,
@@ -275,6 +282,32 @@ class IBAdapter(ManagedBroker):
         self, symbols: Iterable[Symbol], kinds: Iterable[StreamKind] = (StreamKind.QUOTES,)
     ) -> Subscription[MarketEvent]:
         return self.data.stream(symbols, kinds)
+
+    async def option_chain(self, symbol: Symbol) -> list[OptionChain]:
+        return await self.options.chain(symbol)
+
+    async def option_quotes(self, options: Iterable[Instrument]) -> dict[Instrument, OptionQuote | BrokerError]:
+        return await self.options.quotes(options)
+
+    async def option_activity(self, symbols: Iterable[Symbol]) -> dict[str, OptionActivity | BrokerError]:
+        return await self.options.activity(symbols)
+
+    async def news_providers(self) -> list[NewsProvider]:
+        return await self.news.providers()
+
+    async def headlines(
+        self,
+        symbol: Symbol,
+        *,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        count: int = 50,
+        providers: Iterable[str] = (),
+    ) -> list[Headline]:
+        return await self.news.headlines(symbol, start, end, count, providers)
+
+    async def article(self, provider: str, article_id: str) -> Article:
+        return await self.news.article(provider, article_id)
 
     def calculate_subscription_costs(self, symbols: Iterable[Symbol]) -> SubscriptionCosts:
         """What the market data of `symbols` costs a month; see `costs.calculate_subscription_costs`."""

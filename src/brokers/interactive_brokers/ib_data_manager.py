@@ -6,7 +6,8 @@ import asyncio
 import logging
 import weakref
 from collections import OrderedDict
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -38,6 +39,8 @@ class DataPolicy:
 
     lines: int = 100
     quote_deadline: float = 11.0
+    #: Lines at once for questions that open one of their own (options), so that quotes keep the others.
+    lines_for_questions: int = 30
     fresh_for: timedelta = timedelta(seconds=5)
     second_source_deadline: float = 2.0
     second_source_life: float = 30.0
@@ -55,6 +58,7 @@ class DataPolicy:
         profile = settings.performance
         return cls(
             lines=settings.market_data_lines,
+            lines_for_questions=max(1, settings.market_data_lines * 3 // 10),
             quote_deadline=min(11.0, settings.request_timeout),
             buffer_size=profile.buffer_size,
             conflation=profile.conflation_ms / 1000,
@@ -93,6 +97,7 @@ class IBDataManager:
         #: Contract number -> the last snapshot, asked for because its line had been quiet.
         self._snapshots: dict[int, Quote] = {}
         self._streamed: dict[int, int] = {}
+        self._lent = 0
         self._live: weakref.WeakSet[LiveBars] = weakref.WeakSet()
         self._handles: dict[MarketStream, list[int]] = {}
         self._held: dict[MarketStream, list[int]] = {}
@@ -172,8 +177,9 @@ class IBDataManager:
         errors: dict[str, Exception] = {}
         found: dict[str, Quote] = {}
         names = list(wanted)
-        for first in range(0, len(names), self.policy.lines):
-            batch = names[first : first + self.policy.lines]
+        while names:
+            free = max(1, self.policy.lines - self._lent)
+            batch, names = names[:free], names[free:]
             answers = await asyncio.gather(*(self.quote(wanted[name]) for name in batch), return_exceptions=True)
             for name, answer in zip(batch, answers, strict=True):
                 if isinstance(answer, Quote):
@@ -206,14 +212,24 @@ class IBDataManager:
         self._warm[number] = line
         return line
 
+    @contextmanager
+    def lent_line(self) -> Iterator[None]:
+        """One line of the allowance for a question of its own. Raises InvalidRequest when streams hold them all."""
+        self._make_room()
+        self._lent += 1
+        try:
+            yield
+        finally:
+            self._lent -= 1
+
     def _make_room(self) -> None:
         """Give up the least recently used line that no stream needs, while the allowance is used up (D12)."""
-        while len(set(self._warm) | set(self._streamed)) >= self.policy.lines:
+        while len(set(self._warm) | set(self._streamed)) + self._lent >= self.policy.lines:
             idle = next((number for number in self._warm if number not in self._streamed), None)
             if idle is None:
                 raise InvalidRequest(
                     "one more market-data line",
-                    f"all {self.policy.lines} lines of the account are in use by streams",
+                    f"all {self.policy.lines} lines of the account are in use by streams and running questions",
                     "close a stream, or raise the number of lines if the account has more",
                 )
             self._let_go(idle)

@@ -22,6 +22,8 @@ from ..domain.account import AccountSummary, PnL, Position
 from ..domain.clock import Clock
 from ..domain.instrument import Instrument, InstrumentDetails, PriceIncrement
 from ..domain.market_data import Bar, BarSource, Quote, Trade
+from ..domain.news import Article, Headline, NewsProvider
+from ..domain.options import OptionActivity, OptionChain, OptionQuote
 from ..domain.order import Fill, WhatIf
 from ..domain.reports import BrokerOrder, WireOrder
 from ..errors import BrokerError, ConnectFailed, LinkError, NotConnected
@@ -277,6 +279,31 @@ class DoorPair:
 
     async def matching_symbols(self, pattern: str) -> Sequence[SymbolMatch]:
         return await self._read(lambda door: door.matching_symbols(pattern))
+
+    async def option_chains(self, underlying: Instrument) -> Sequence[OptionChain]:
+        return await self._read(lambda door: door.option_chains(underlying))
+
+    async def option_quote(self, option: Instrument, deadline: float) -> OptionQuote:
+        return await self._read(lambda door: door.option_quote(option, deadline))
+
+    async def option_activity(self, underlying: Instrument, deadline: float) -> OptionActivity:
+        return await self._read(lambda door: door.option_activity(underlying, deadline))
+
+    async def news_providers(self) -> Sequence[NewsProvider]:
+        return await self._read(lambda door: door.news_providers())
+
+    async def headlines(
+        self,
+        instrument: Instrument,
+        providers: Sequence[str],
+        start: datetime | None,
+        end: datetime | None,
+        count: int,
+    ) -> Sequence[Headline]:
+        return await self._read(lambda door: door.headlines(instrument, providers, start, end, count))
+
+    async def article(self, provider: str, article_id: str) -> Article:
+        return await self._read(lambda door: door.article(provider, article_id))
 
     def subscribe_quotes(self, instrument: Instrument) -> SharedLine:
         return self._lines.subscribe(instrument)

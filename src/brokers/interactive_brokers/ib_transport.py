@@ -12,6 +12,8 @@ from typing import Protocol
 from ..domain.account import AccountSummary, PnL, Position
 from ..domain.instrument import Instrument, InstrumentDetails, PriceIncrement
 from ..domain.market_data import Bar, BarSize, BarSource, BidAsk, DataType, Depth, Quote, Trade
+from ..domain.news import Article, Headline, NewsProvider
+from ..domain.options import OptionActivity, OptionChain, OptionQuote
 from ..order_port import OrderPort
 
 
@@ -205,6 +207,33 @@ class IbTransport(OrderPort, Protocol):
     async def market_rule(self, rule_id: int) -> tuple[PriceIncrement, ...]: ...
 
     async def matching_symbols(self, pattern: str) -> Sequence[SymbolMatch]: ...
+
+    # Options and news. A door that lacks them raises NotSupported.
+
+    async def option_chains(self, underlying: Instrument) -> Sequence[OptionChain]:
+        """Of a qualified underlying; empty when nothing is listed."""
+        ...
+
+    async def option_quote(self, option: Instrument, deadline: float) -> OptionQuote:
+        """One line, given back when it has told all, or nothing new for a while."""
+        ...
+
+    async def option_activity(self, underlying: Instrument, deadline: float) -> OptionActivity: ...
+
+    async def news_providers(self) -> Sequence[NewsProvider]: ...
+
+    async def headlines(
+        self,
+        instrument: Instrument,
+        providers: Sequence[str],
+        start: datetime | None,
+        end: datetime | None,
+        count: int,
+    ) -> Sequence[Headline]:
+        """Of a qualified instrument, newest first, after `start` and up to `end`."""
+        ...
+
+    async def article(self, provider: str, article_id: str) -> Article: ...
 
     # Quotes
 

@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from ..base_broker import Health, Subscription, Symbol
+from ..base_broker import Health, Subscription, Symbol, spelling
 from ..calendar import MarketCalendar
 from ..domain.account import AccountSummary, PnL, Position
 from ..domain.instrument import Instrument, InstrumentDetails
 from ..domain.market_data import Bar, BarSize, BarSource, BarUpdate, MarketEvent, Quote, StreamKind
+from ..domain.options import OptionActivity, OptionChain, OptionQuote
 from ..domain.order import NewOrder
 from ..errors import BrokerError, ConfigurationError, NoData
 from ..journal import Journal
@@ -27,10 +28,13 @@ from .contracts import with_hours
 from .exchange import Exchange
 from .history import exchange_date
 from .paper_market import PaperMarket
+from .paper_options import PaperOptions
 from .paper_port import PaperPort
 from .prices import make_prices
 
 log = logging.getLogger(__name__)
+_Asked = TypeVar("_Asked")
+_Answer = TypeVar("_Answer")
 
 #: Real seconds between two looks at the clock while market time runs.
 CLOCK_STEP = 0.05
@@ -75,6 +79,7 @@ class PaperBroker(ManagedBroker):
     ) -> None:
         self.exchange = exchange
         self.market = PaperMarket(exchange)
+        self.options = PaperOptions(exchange, calendar)
         self._paper_port = PaperPort(exchange)
         self._speed = speed
         self._clock_task: asyncio.Task[None] | None = None
@@ -228,6 +233,28 @@ class PaperBroker(ManagedBroker):
     ) -> Subscription[MarketEvent]:
         return self.market.stream([self.market.details(as_instrument(s)).instrument for s in symbols], kinds)
 
+    # Options and news
+
+    async def option_chain(self, symbol: Symbol) -> list[OptionChain]:
+        self._require_trading()
+        return self.options.chain(await self.details(symbol))
+
+    async def option_quotes(self, options: Iterable[Instrument]) -> dict[Instrument, OptionQuote | BrokerError]:
+        self._require_trading()
+        return {option: _settled(self.options.quote, option) for option in options}
+
+    async def option_activity(self, symbols: Iterable[Symbol]) -> dict[str, OptionActivity | BrokerError]:
+        self._require_trading()
+        found: dict[str, OptionActivity | BrokerError] = {}
+        for symbol in symbols:
+            try:
+                details = await self.details(symbol)
+            except BrokerError as error:
+                found[spelling(symbol)] = error
+            else:
+                found[details.instrument.symbol] = _settled(self.options.activity, details)
+        return found
+
     # Account
 
     async def positions(self, account: str | None = None) -> list[Position]:
@@ -278,3 +305,10 @@ class PaperBroker(ManagedBroker):
             await asyncio.sleep(CLOCK_STEP)
             moment = origin + timedelta(seconds=(self.clock.monotonic() - started) * speed)
             self.exchange.advance_to(max(moment, self.exchange.now))
+
+
+def _settled(ask: Callable[[_Asked], _Answer], asked: _Asked) -> _Answer | BrokerError:
+    try:
+        return ask(asked)
+    except BrokerError as error:
+        return error

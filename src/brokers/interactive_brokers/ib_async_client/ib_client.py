@@ -17,6 +17,8 @@ from ...domain.account import AccountSummary, PnL, Position
 from ...domain.clock import MarketClock
 from ...domain.instrument import Instrument, InstrumentDetails, PriceIncrement
 from ...domain.market_data import Bar, BarSource, DataType, Quote, Trade
+from ...domain.news import Article, Headline, NewsProvider
+from ...domain.options import OptionActivity, OptionChain, OptionQuote
 from ...domain.order import Fill, WhatIf
 from ...domain.reports import BrokerOrder, WireOrder
 from ...errors import LinkError
@@ -42,8 +44,10 @@ from .connection import Opener, open_tcp
 from .lanes import Outgoing
 from .listener import ErrorMessage, ExecutionReport, MalformedMessage, NullListener, Subject
 from .market_lines import MarketLines
+from .news import NewsQuestions
 from .order_channel import OrderChannel
 from .questions import Questions
+from .readings import Readings
 from .session import Session
 
 logger = logging.getLogger(__name__)
@@ -76,6 +80,8 @@ class IbAsyncClient(NullListener):
         self._api = TwsApi(self, naive_zone=self._settings.naive_zone, opener=opener)
         self._session = Session(self._api, self._settings, self.clock, self)
         self._market = MarketLines(self._api, self.clock, self.name, delayed_data=self._settings.delayed_data)
+        self._readings = Readings(self._api, self._market, self.clock, self.name)
+        self._news = NewsQuestions(self._api, self._session, self._settings)
         self._orders = OrderChannel(self._api, self._session)
         self._questions = Questions(self._api, self._session, self._settings)
         self._feed = AccountFeed(self._api, self._session, self.clock)
@@ -290,6 +296,35 @@ class IbAsyncClient(NullListener):
 
     async def matching_symbols(self, pattern: str) -> Sequence[SymbolMatch]:
         return await self._questions.matching_symbols(pattern)
+
+    # Options and news
+
+    async def option_chains(self, underlying: Instrument) -> Sequence[OptionChain]:
+        return await self._questions.option_chains(underlying)
+
+    async def option_quote(self, option: Instrument, deadline: float) -> OptionQuote:
+        self._session.require(f"quote of {option}")
+        return await self._readings.option_quote(option, deadline)
+
+    async def option_activity(self, underlying: Instrument, deadline: float) -> OptionActivity:
+        self._session.require(f"option activity of {underlying}")
+        return await self._readings.option_activity(underlying, deadline)
+
+    async def news_providers(self) -> Sequence[NewsProvider]:
+        return await self._news.providers()
+
+    async def headlines(
+        self,
+        instrument: Instrument,
+        providers: Sequence[str],
+        start: datetime | None,
+        end: datetime | None,
+        count: int,
+    ) -> Sequence[Headline]:
+        return await self._news.headlines(instrument, providers, start, end, count)
+
+    async def article(self, provider: str, article_id: str) -> Article:
+        return await self._news.article(provider, article_id)
 
     # Quotes and streams
 

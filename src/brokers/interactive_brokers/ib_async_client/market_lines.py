@@ -142,7 +142,7 @@ class MarketLines:
                 enough.set_result(None)
 
         wrapper.reqId2Ticker[request_id] = ticker
-        self._snapshots[id(ticker)] = look
+        self.watch(ticker, look)
         client.reqMktData(request_id, contract, "", True, False, [])
         try:
             await asyncio.wait({ended, enough}, timeout=deadline, return_when=asyncio.FIRST_COMPLETED)
@@ -151,10 +151,24 @@ class MarketLines:
             elif not enough.done():
                 raise DeadlineExceeded(f"snapshot of {instrument}", timedelta(seconds=deadline), "ask again")
         finally:
-            self._snapshots.pop(id(ticker), None)
+            self.unwatch(ticker)
             wrapper.reqId2Ticker.pop(request_id, None)
             ended.cancel()
         return to_quote(ticker, instrument, self._clock.now(), self._source)
+
+    def watch(self, ticker: Ticker, look: Callable[[], None]) -> None:
+        """`look` is called after each packet that changed this ticker, which no line has; until the link is lost."""
+        self._snapshots[id(ticker)] = look
+
+    def unwatch(self, ticker: Ticker) -> None:
+        self._snapshots.pop(id(ticker), None)
+
+    def fall_back_to_delayed(self, code: int | None) -> bool:
+        """After a refusal with this code: True when delayed data may be had and is asked for from now on."""
+        if code not in DELAYED_POSSIBLE or not self._delayed_allowed or self._data_type is not DataType.LIVE:
+            return False
+        self.set_data_type(DataType.DELAYED)
+        return True
 
     # Tick by tick, depth, live bars
 
@@ -320,9 +334,8 @@ class MarketLines:
 
     def _line_failed(self, line: Line, code: int, error: BrokerError) -> None:
         self._forget_line(line)
-        if code in DELAYED_POSSIBLE and self._delayed_allowed and self._data_type is DataType.LIVE:
+        if self.fall_back_to_delayed(code):
             logger.info("no live data for %s; asking for delayed data from now on", line.instrument)
-            self.set_data_type(DataType.DELAYED)
             self._ask_line(line)
             return
         line.fail(error)

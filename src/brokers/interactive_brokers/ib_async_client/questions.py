@@ -11,6 +11,7 @@ from ib_async.objects import BarDataList
 
 from ...domain.instrument import Instrument, InstrumentDetails, PriceIncrement
 from ...domain.market_data import Bar, BarSource, Trade
+from ...domain.options import OptionChain
 from ...errors import InvalidData, InvalidInstrument, RequestFailed
 from ..config.ib_config import TwsSettings
 from ..ib_transport import BarRequest, ScheduledSession, SymbolMatch
@@ -19,7 +20,7 @@ from .api import TwsApi
 from .market_lines import read_bars, send_bars_request
 from .session import Session
 from .timestamps import parse_ib_time
-from .translate import to_contract, to_details, to_increments, to_instrument
+from .translate import to_chain, to_contract, to_details, to_increments, to_instrument
 
 logger = logging.getLogger(__name__)
 
@@ -79,6 +80,21 @@ class Questions:
                 continue  # a kind of security that this package does not trade
             found.append(match)
         return found
+
+    async def option_chains(self, underlying: Instrument) -> list[OptionChain]:
+        """Those that are routed by SMART, the trading class of the underlying's own name first; empty when none."""
+        what = f"option chain of {underlying}"
+        self._session.require(what)
+        request_id = self._api.client.getReqId()
+        answer = self._api.wrapper.startReq(request_id)
+        self._api.client.reqSecDefOptParams(
+            request_id, underlying.symbol, "", underlying.sec_type.value, underlying.con_id or 0
+        )
+        rows = [row for row in await self._answer(what, answer) if row.exchange == "SMART"]
+        return sorted(
+            (to_chain(row, underlying) for row in rows),
+            key=lambda chain: (chain.trading_class != underlying.symbol.replace(" ", ""), chain.trading_class),
+        )
 
     async def historical_bars(self, request: BarRequest) -> list[Bar]:
         what = f"bars of {request.instrument}"

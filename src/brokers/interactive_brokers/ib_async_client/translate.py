@@ -12,6 +12,7 @@ from typing import Any, cast
 from ib_async.contract import Contract, ContractDetails
 from ib_async.objects import BarData, Execution
 from ib_async.objects import CommissionReport as IbCommission
+from ib_async.objects import OptionChain as IbOptionChain
 from ib_async.order import Order as IbOrder
 from ib_async.order import OrderState as IbOrderState
 from ib_async.ticker import Ticker
@@ -19,6 +20,7 @@ from ib_async.ticker import Ticker
 from ...domain.account import AccountSummary, Position
 from ...domain.instrument import Instrument, InstrumentDetails, PriceIncrement, SecType
 from ...domain.market_data import Bar, DataType, Depth, DepthLevel, Quote
+from ...domain.options import OptionChain
 from ...domain.order import Fill, PriceField, WhatIf
 from ...domain.reports import BrokerOrder, BrokerStatus, CommissionReport, WireOrder
 from ...errors import InvalidData, InvalidInstrument
@@ -168,6 +170,20 @@ def to_details(details: ContractDetails) -> InstrumentDetails:
         under_con_id=details.underConId or None,
         market_rule_ids=tuple(int(rule) for rule in details.marketRuleIds.split(",") if rule.strip().isdigit()),
         identifiers=tuple((str(row.tag), str(row.value)) for row in details.secIdList or ()),
+    )
+
+
+def to_chain(row: IbOptionChain, underlying: Instrument) -> OptionChain:
+    """Dates and strikes that cannot be read are left out."""
+    days = {day for text in row.expirations if (day := _expiry(text)) is not None}
+    strikes = {strike for value in row.strikes if (strike := to_decimal(value))}
+    return OptionChain(
+        underlying,
+        row.tradingClass,
+        to_decimal(row.multiplier) or Decimal(1),
+        tuple(sorted(days)),
+        tuple(sorted(strikes)),
+        row.exchange,
     )
 
 

@@ -12,6 +12,8 @@ from ...domain.account import AccountSummary, PnL, Position
 from ...domain.clock import MarketClock
 from ...domain.instrument import Instrument, InstrumentDetails, PriceIncrement
 from ...domain.market_data import Bar, BarSource, Quote, Trade
+from ...domain.news import Article, Headline, NewsProvider
+from ...domain.options import OptionActivity, OptionChain, OptionQuote
 from ...domain.order import Fill, WhatIf
 from ...domain.reports import BrokerOrder, WireOrder
 from ...errors import BrokerError, LinkError, NotSupported
@@ -364,6 +366,33 @@ class IbPortalClient:
         self, instrument: Instrument, start: datetime | None, end: datetime | None, count: int, regular_hours: bool
     ) -> list[Trade]:
         raise NotSupported(f"trades of {instrument}", "the portal tells no single trades of the past", _ELSEWHERE)
+
+    # Options and news
+
+    async def option_chains(self, underlying: Instrument) -> Sequence[OptionChain]:
+        raise NotSupported(f"option chain of {underlying}", "the portal client does not read chains", _ELSEWHERE)
+
+    async def option_quote(self, option: Instrument, deadline: float) -> OptionQuote:
+        raise NotSupported(f"quote of {option}", "the portal tells no greeks or open interest", _ELSEWHERE)
+
+    async def option_activity(self, underlying: Instrument, deadline: float) -> OptionActivity:
+        raise NotSupported(f"option activity of {underlying}", "the portal does not tell it", _ELSEWHERE)
+
+    async def news_providers(self) -> Sequence[NewsProvider]:
+        raise NotSupported("news providers", "the portal has no news", _ELSEWHERE)
+
+    async def headlines(
+        self,
+        instrument: Instrument,
+        providers: Sequence[str],
+        start: datetime | None,
+        end: datetime | None,
+        count: int,
+    ) -> Sequence[Headline]:
+        raise NotSupported(f"headlines of {instrument}", "the portal has no news", _ELSEWHERE)
+
+    async def article(self, provider: str, article_id: str) -> Article:
+        raise NotSupported(f"article {article_id}", "the portal has no news", _ELSEWHERE)
 
     # Account
 

@@ -18,8 +18,8 @@ from .listing import Listing, OptionKey
 
 #: Option contracts a day for each share that the stock trades, and open interest in days of volume.
 _PER_SHARE, _DAYS_OPEN = 0.02, 6.0
-#: Contracts a day where the stock's volume is not known.
-_UNKNOWN = 2_000.0
+#: Contracts a day at least, however little the stock trades.
+_LEAST = 2_000.0
 #: Share of unusual volume that is still open the morning after.
 _STAYS = 0.5
 
@@ -48,7 +48,7 @@ class Crowd:
         self.listing = listing
         self._session = session
         self._seed = seed
-        self.average = _UNKNOWN if share_volume is None else _PER_SHARE * share_volume
+        self.average = max(_LEAST, _PER_SHARE * (share_volume or 0.0))
         taste = Random(seed_for("puts", seed, listing.symbol))
         self._put_share = 0.33 + 0.17 * taste.random()
 

@@ -1,0 +1,127 @@
+"""The adapter reads options from the gateway: lines lent and given back, chains asked once, faults as errors."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from moondev_ibkr.brokers.domain.market_data import DataType
+from moondev_ibkr.brokers.domain.options import OptionActivity, OptionQuote
+from moondev_ibkr.brokers.errors import DeadlineExceeded, InvalidRequest, LinkError, NoPermission
+from moondev_ibkr.brokers.interactive_brokers.ib_data_manager import DataPolicy
+from moondev_ibkr.brokers.simulation.tws.settings import TwsSettings as DoorSettings
+
+from .adapter_world import QUICK, AdapterWorld, adapter_world
+
+
+async def around_the_money(world: AdapterWorld, symbol: str = "AAPL", count: int = 12):
+    (chain,) = await world.adapter.option_chain(symbol)
+    quote = await world.adapter.quote(symbol)
+    strikes = sorted(chain.strikes, key=lambda strike: abs(float(strike) - (quote.last or 0)))[: count // 2]
+    return [chain.option(chain.expiries[2], strike, right) for strike in strikes for right in "CP"]
+
+
+def lines_of(world: AdapterWorld) -> int:
+    (session,) = world.gateway.door.sessions.values()
+    return session.count("quotes")
+
+
+async def test_a_round_of_options_opens_lines_and_gives_every_one_back():
+    async with adapter_world() as world:
+        options = await around_the_money(world)
+        before = lines_of(world)
+        found = await world.adapter.option_quotes(options)
+        assert all(isinstance(quote, OptionQuote) and quote.delta is not None for quote in found.values())
+        await world.adapter.market_time()
+        assert lines_of(world) == before
+
+
+async def test_a_round_stays_inside_the_allowance_however_many_contracts_it_has():
+    door = DoorSettings(port=0, market_data_lines=8)
+    async with adapter_world(door=door) as world:
+        world.adapter.data.policy = DataPolicy(lines=8, lines_for_questions=4, quote_deadline=3.0)
+        world.adapter.options._lines = asyncio.Semaphore(4)
+        options = await around_the_money(world, count=24)
+        most = 0
+        reading = asyncio.ensure_future(world.adapter.option_quotes(options))
+        while not reading.done():
+            most = max(most, lines_of(world))
+            await asyncio.sleep(0)
+        found = await reading
+        assert [quote for quote in found.values() if not isinstance(quote, OptionQuote)] == []
+        assert 1 < most <= 8
+
+
+async def test_lines_that_streams_hold_are_not_taken():
+    async with adapter_world() as world:
+        option = (await around_the_money(world))[0]
+        world.adapter.data.policy = DataPolicy(lines=2, quote_deadline=1.0)
+        stream = world.adapter.stream(["AAPL", "MSFT"])
+        await anext(stream)
+        found = await world.adapter.option_quotes([option])
+        assert isinstance(found[option], InvalidRequest)
+        await stream.aclose()
+        assert isinstance((await world.adapter.option_quotes([option]))[option], OptionQuote)
+
+
+async def test_a_chain_is_asked_for_once_a_session_and_by_all_at_once():
+    async with adapter_world() as world:
+        # an error that waits for a chain's question is met by the only one there is
+        first, second = await asyncio.gather(world.adapter.option_chain("AAPL"), world.adapter.option_chain("AAPL"))
+        assert first == second
+        world.arm("error", "321", "reqSecDefOptParams")
+        assert await world.adapter.option_chain("AAPL") == first
+        world.arm("reset")
+        await world.until_restored()
+        with pytest.raises(Exception, match="321"):
+            await world.adapter.option_chain("AAPL")
+        assert await world.adapter.option_chain("AAPL") == first
+
+
+async def test_unusual_activity_is_seen_on_the_stocks_line_and_in_its_contracts():
+    async with adapter_world() as world:
+        (chain,) = await world.adapter.option_chain("AAPL")
+        world.arm("unusual-options", "AAPL", "0-21", "30", "P")
+        before = (await world.adapter.option_activity(["AAPL", "MSFT"])).values()
+        await world.advance(3600)
+        after = (await world.adapter.option_activity(["AAPL", "MSFT"])).values()
+        assert all(isinstance(row, OptionActivity) for row in (*before, *after))
+        ratios = [now.put_call_volume / then.put_call_volume for then, now in zip(before, after, strict=True)]
+        assert ratios[0] > 4 > 1.5 > ratios[1]
+        near = [chain.option(chain.expiries[0], strike, "P") for strike in chain.strikes[::3]]
+        quotes = [row for row in (await world.adapter.option_quotes(near)).values() if isinstance(row, OptionQuote)]
+        assert max(row.volume / row.open_interest for row in quotes if row.open_interest) > 1.25
+
+
+async def test_delayed_data_is_told_as_delayed_and_none_at_all_is_no_permission():
+    for settings, expected in ((replace(QUICK, delayed_data=True), DataType.DELAYED), (QUICK, None)):
+        door = DoorSettings(port=0, not_subscribed=frozenset({"AAPL"}))
+        async with adapter_world(door=door, settings=settings) as world:
+            (chain,) = await world.adapter.option_chain("AAPL")
+            strike = chain.strikes[len(chain.strikes) // 2]
+            option = chain.option(chain.expiries[2], strike, "C")
+            found = (await world.adapter.option_quotes([option]))[option]
+            if expected is None:
+                assert isinstance(found, NoPermission)
+                assert isinstance((await world.adapter.option_activity(["AAPL"]))["AAPL"], NoPermission)
+            else:
+                assert isinstance(found, OptionQuote), found
+                assert found.data_type is expected
+
+
+async def test_silence_ends_at_the_deadline_and_a_lost_link_ends_the_question():
+    async with adapter_world() as world:
+        option = (await around_the_money(world))[0]
+        world.arm("silent-feed")
+        found = (await world.adapter.option_quotes([option]))[option]
+        assert isinstance(found, DeadlineExceeded)
+        assert found.waited == timedelta(seconds=1)
+        asking = asyncio.ensure_future(world.adapter.option_activity(["AAPL"]))
+        await world.until(lambda: lines_of(world) > 1, "the question to be asked")
+        world.arm("reset")
+        assert isinstance((await asking)["AAPL"], LinkError)
+        world.release("silent-feed")
+        await world.until_restored()
+        assert isinstance((await world.adapter.option_quotes([option]))[option], OptionQuote)
