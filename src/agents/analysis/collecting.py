@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import TypeVar
 
@@ -19,7 +19,7 @@ from ...brokers.domain.market_data import Bar, BarSize, BarSource, Quote
 from ...brokers.domain.news import Headline
 from ...brokers.errors import BrokerError, InvalidInstrument, LinkError, NoData, NotConnected
 from .evidence import EvidenceRow, EvidenceSet, evidence_row, ids_of, missing_rows
-from .measures import closed_before, history_rows, quote_rows
+from .measures import closed_before, history_rows, quote_rows, trading_date
 from .options_flow import FlowScore, FlowSettings, scan_options_flow
 from .reader import MarketReader
 from .session_share import session_time_share
@@ -79,6 +79,7 @@ class EvidenceCollector:
         self._reader, self._read_news = reader, read_news
         self.settings = settings or CollectorSettings()
         self._details: dict[str, InstrumentDetails] = {}
+        self._bars: dict[date, dict[str, list[Bar]]] = {}
 
     async def collect(self, symbols: Iterable[str]) -> dict[str, EvidenceSet]:
         """Evidence by normalised symbol, in the order asked. Raises LinkError when the link is lost, and what else
@@ -89,12 +90,17 @@ class EvidenceCollector:
         done = await self._round(names)
         return {name: EvidenceSet(name, done.now, tuple(self._rows(name, done))) for name in names}
 
+    def company_name(self, symbol: str) -> str | None:
+        """The company's name as the broker tells it; None while its details have not been read."""
+        found = self._details.get(symbol)
+        return found.long_name or None if found is not None else None
+
     async def _round(self, names: list[str]) -> _Round:
         reader = self._reader
         now = await reader.market_time()
         quotes, bars, details = await asyncio.gather(
             reader.quotes(names),
-            reader.many_bars(names, BarSize.D1, count=BARS, source=BarSource.ADJUSTED_LAST),
+            self._closed_bars(names, now),
             self._each(names, self._detail),
         )
         if names and not quotes and all(isinstance(bars.get(name), LinkError) for name in names):
@@ -144,6 +150,18 @@ class EvidenceCollector:
             return {name: missing_rows(ids_of("position", "account"), _why(error)) for name in names}
         return {name: position_rows(row, account, profits[name], total) for name, row in held.items()}
 
+    async def _closed_bars(self, names: Sequence[str], now: datetime) -> Mapping[str, list[Bar] | BrokerError]:
+        """Daily bars of the days before `now`'s, in one round; they are asked for once a trading day."""
+        day = trading_date(now)
+        kept = self._bars.get(day, {})
+        wanted = [name for name in names if name not in kept]
+        found: dict[str, list[Bar] | BrokerError] = {}
+        if wanted:
+            found = await self._reader.many_bars(wanted, BarSize.D1, count=BARS, source=BarSource.ADJUSTED_LAST)
+        fresh = {name: closed_before(bars, now) for name, bars in found.items() if not isinstance(bars, BrokerError)}
+        self._bars = {day: kept | fresh}
+        return {**found, **self._bars[day]}
+
     async def _detail(self, name: str) -> InstrumentDetails:
         if name not in self._details:
             self._details[name] = await self._reader.details(name)
@@ -177,7 +195,7 @@ class EvidenceCollector:
             ids = [id for id in ids_of("price", "volume", "volatility", "aegs") if id not in present]
             rows += missing_rows(ids, _why(bars))
         else:
-            rows += history_rows(quote, closed_before(bars, done.now), share)
+            rows += history_rows(quote, bars, share)
         rows += flow_rows(done.flows.get(name, NoData("options", "not looked at")), quote)
         rows += detail_rows(done.details[name], done.now)
         rows.append(evidence_row("fundamentals.report", None, None, NO_FUNDAMENTALS))

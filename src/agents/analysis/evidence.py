@@ -54,9 +54,7 @@ KINDS: Mapping[str, Kind] = {
     "options.unusual_contracts": Kind("contracts with unusual activity", "contracts", "option contracts"),
     "options.short_dated_share": Kind("volume within 7 days of expiry", "of 1", "option contracts"),
     "options.otm_put_share": Kind("volume of puts at 95 % of the price or lower", "of all puts", "option contracts"),
-    "options.skew": Kind(
-        "implied volatility of out-of-the-money puts less at-the-money calls", "points of 1", "options"
-    ),
+    "options.skew": Kind("volatility of out-of-the-money puts less at-the-money calls", "of 1", "option contracts"),
     "contract.type": Kind("type of stock", "word", "contract details"),
     "contract.industry": Kind("industry", "word", "contract details"),
     "contract.category": Kind("category", "word", "contract details"),

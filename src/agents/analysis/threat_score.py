@@ -31,8 +31,7 @@ class Group(StrEnum):
 @dataclass(frozen=True, slots=True)
 class ThreatFactor:
     """A row of the table: the size of the value counts from `calm` (nothing) to `full` (the whole weight); `pulls` is
-    whether
-    its sign tells a direction."""
+    whether its sign tells a direction."""
 
     evidence: str
     group: Group
@@ -116,6 +115,15 @@ def threat(values: Mapping[str, float | str]) -> Threat:
         left *= 1 - reason.effect
     ordered = tuple(sorted(reasons, key=lambda reason: (-reason.effect, reason.evidence)))
     return Threat(round(100 * (1 - left)), _direction(pull), round(coverage, 4), ordered)
+
+
+def with_news(score: int, values: Mapping[str, float | str]) -> int:
+    """A score that was made without the news, joined with them as `threat` joins its factors: they add at most their
+    weight, whatever a model made of the rest."""
+    factor = next(row for row in FACTORS if row.group is Group.NEWS)
+    value = values.get(factor.evidence)
+    effect = factor.weight * ramp(abs(value), factor.calm, factor.full) if isinstance(value, float) else 0.0
+    return round(100 - (100 - score) * (1 - effect))
 
 
 def rules_assessment(evidence: Mapping[str, Evidence]) -> Assessment:
