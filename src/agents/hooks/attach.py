@@ -60,7 +60,7 @@ class Attachment:
         self.desk = Desk(broker.sync, settings, report)
         self._owns = owns
         self._patches = Patches()
-        self._bars = HostBars(broker.sync)
+        self._bars = HostBars(self.desk.live)
         self._yfinance: YFinanceFacade | None = None
         self._yfinance_itself: ModuleType | None = None
         self._finder: HookFinder | None = None
@@ -79,6 +79,7 @@ class Attachment:
             finder.applied["src.config"] = ABOUT["src.config"]
             sys.meta_path.insert(0, finder)
             self._patches.on_undo(lambda: sys.meta_path.remove(finder))
+            self._patches.on_undo(finder.forget)
             aliases = AliasFinder(_PACKAGE, self.root)
             sys.meta_path.insert(0, aliases)
             self._patches.on_undo(lambda: sys.meta_path.remove(aliases))

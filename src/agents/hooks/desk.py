@@ -37,6 +37,8 @@ WHOLE = Decimal("0.98")
 #: A position of this part of its target is at its target.
 NEAR_ENOUGH = Decimal("0.97")
 _BPS = Decimal(10_000)
+#: The check of `Health.details` that tells of the link: a session can stand while IB behind it is away (1100).
+_LINK = "link"
 Report = Callable[[str], None]
 
 
@@ -78,13 +80,19 @@ class Desk:
             self._said.add(text)
         self.report(text)
 
+    def live(self) -> SyncBroker:
+        """The broker while its own link to the market stands; what it last heard is no answer then. Raises
+        NotConnected."""
+        broker = self.broker()
+        health = broker.health()
+        cut = next((text for name, fine, text in health.details if name == _LINK and not fine), None)
+        if not health.connected or cut is not None:
+            raise NotConnected("a read for the host", health.reason or cut or "no session", "wait, or run doctor")
+        return broker
+
     def _read(self, question: Callable[[SyncBroker], T]) -> T:
         try:
-            broker = self.broker()
-            health = broker.health()
-            if not health.connected:
-                raise NotConnected("a read for the host", health.reason or "there is no session", "wait, or run doctor")
-            return question(broker)
+            return question(self.live())
         except BrokerError:
             with self._lock:
                 self.read_failures += 1
@@ -143,6 +151,10 @@ class Desk:
         rows = self._read(lambda broker: broker.owned_positions())
         found = [row for row in rows if row.instrument.symbol == wanted]
         return self._holding(found[0]) if found else None
+
+    def owned(self) -> list[str]:
+        """Symbols of what this journal owns; no price is needed, so that what has none can be closed as well."""
+        return [row.instrument.symbol for row in self._read(lambda broker: broker.owned_positions())]
 
     def _holding(self, row: Position) -> Holding:
         symbol = row.instrument.symbol

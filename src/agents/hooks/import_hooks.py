@@ -37,6 +37,8 @@ class HookFinder(importlib.abc.MetaPathFinder):
         self.hooks = hooks
         self.anywhere = anywhere
         self.applied: dict[str, str] = {}
+        #: Modules whose own code could not run: empty once the hooks are off.
+        self.stand_ins: list[ModuleType] = []
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -63,6 +65,13 @@ class HookFinder(importlib.abc.MetaPathFinder):
             return None
         canonical = ".".join(inside.with_suffix("").parts).removesuffix(".__init__")
         return self.hooks.get(canonical)
+
+    def forget(self) -> None:
+        """Take the stand-ins out of sys.modules, so that the next import tells the host's own error."""
+        for module in self.stand_ins:
+            if sys.modules.get(module.__name__) is module:
+                _forget(module.__name__)
+        self.stand_ins.clear()
 
     def _hooked(
         self, fullname: str, spec: importlib.machinery.ModuleSpec | None, hook: Hook
@@ -110,6 +119,7 @@ class HookedLoader(importlib.abc.Loader):
         for name in [name for name in vars(module) if not name.startswith("__")]:
             delattr(module, name)
         self._hook.alone(module, error)
+        self._finder.stand_ins.append(module)
         self._finder.applied[module.__name__] = f"{self._hook.about}; its own code cannot run here: {_short(error)}"
 
     def __getattr__(self, name: str) -> object:
@@ -141,9 +151,12 @@ class AliasFinder(importlib.abc.MetaPathFinder):
         return importlib.machinery.ModuleSpec(fullname, _AliasLoader(module), is_package=hasattr(module, "__path__"))
 
     def forget(self) -> None:
-        """Take the aliases out of sys.modules again."""
+        """Take the aliases out of sys.modules again, and out of the host's packages."""
         for name in [name for name in sys.modules if any(name == n or name.startswith(f"{n}.") for n in self._names)]:
-            del sys.modules[name]
+            if name in self._names:
+                _forget(name)
+            else:
+                del sys.modules[name]
 
 
 class _AliasLoader(importlib.abc.Loader):
@@ -157,6 +170,15 @@ class _AliasLoader(importlib.abc.Loader):
     def exec_module(self, module: ModuleType) -> None:
         # The import system wrote the alias's spec into the real module.
         module.__spec__ = self._spec
+
+
+def _forget(name: str) -> None:
+    """Out of sys.modules, and out of the package that the import system bound it in."""
+    module = sys.modules.pop(name, None)
+    above, _, last = name.rpartition(".")
+    package = sys.modules.get(above)
+    if package is not None and module is not None and vars(package).get(last) is module:
+        delattr(package, last)
 
 
 def _has(path: Path) -> bool:

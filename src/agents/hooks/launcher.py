@@ -105,7 +105,7 @@ def run_program(
     once: bool = False,
     constants: Mapping[str, Any] = MappingProxyType({}),
 ) -> None:
-    """Import the program and run its `main()`, else its `if __name__ == "__main__"` block, else one round of it.
+    """Import the program and run its `if __name__ == "__main__"` block, else its `main()`, else one round of it.
 
     `constants` are set in the host's config and in the program where those have the name. Runs in the host's folder, as
     its programs expect. What the program raises is raised.
@@ -116,6 +116,9 @@ def run_program(
         )
     os.chdir(attachment.root)
     sys.argv = [str(program.file), *arguments]
+    # A script finds its neighbours (the host's main.py wants `config`); last, so that they hide nothing of others.
+    if str(program.file.parent) not in sys.path:
+        sys.path.append(str(program.file.parent))
     found = set_constants(importlib.import_module("src.config"), constants)
     module = importlib.import_module(program.module)
     found |= set_constants(module, constants)
@@ -126,10 +129,10 @@ def run_program(
         )
     if once:
         ONCE[program.module](module)
-    elif callable(getattr(module, "main", None)):
-        module.main()
     elif (block := main_block(program.file)) is not None:
         exec(block, vars(module))
+    elif callable(getattr(module, "main", None)):
+        module.main()
     elif program.module in ONCE:
         ONCE[program.module](module)
 

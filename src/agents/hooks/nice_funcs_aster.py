@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from ...brokers.domain.instrument import normalize_symbol
 from ...brokers.errors import NoData
 from .data_reads import DataReads
 from .desk import Desk
@@ -89,7 +90,7 @@ class AsterFuncs:
     ) -> bool:
         """Close the owned position in one order. True when it is flat afterwards."""
         self._desk.close(token_mint_address)
-        return self._desk.holding(token_mint_address) is None
+        return normalize_symbol(token_mint_address) not in self._desk.owned()
 
     def get_account_balance(self) -> dict[str, float]:
         """USD: `available` funds, `total_equity` (net liquidation), `position_margin`, `unrealized_pnl`."""

@@ -118,11 +118,11 @@ class SolanaFuncs:
         """Close everything that this journal owns. One that cannot be closed does not keep the others open; the first
         such error is raised at the end."""
         keys, errors = [], []
-        for held in self._desk.holdings():
+        for symbol in self._desk.owned():
             try:
-                key = self.kill_switch(held.symbol)
+                key = self.kill_switch(symbol)
             except BrokerError as error:
-                self._desk.report(f"{held.symbol} is not closed: {error}")
+                self._desk.report(f"{symbol} is not closed: {error}")
                 errors.append(error)
             else:
                 keys += [key] if key else []
