@@ -9,7 +9,7 @@ from ...brokers.sync import shared_loop
 from ...config.settings import LlmBackend, Settings, load_settings
 from ..llm.chat_backend import ChatBackend
 from ..llm.models import Models
-from ..llm.pooled_chat import PooledChat
+from ..llm.pooled_chat import PooledChat, close_with
 
 
 def backend_maker() -> Callable[[str | None], ChatBackend]:
@@ -23,8 +23,10 @@ def backend_maker() -> Callable[[str | None], ChatBackend]:
             for known, shared in made:
                 if known == settings:
                     return shared
-            made.append((settings, Models(settings.model_copy(update={"llm_backends": ()}))))
-            return made[-1][1]
+            new = Models(settings.model_copy(update={"llm_backends": ()}))
+            close_with(new, new.pool(LlmBackend.OLLAMA), shared_loop())
+            made.append((settings, new))
+            return new
 
     def make(model: str | None) -> ChatBackend:
         # The broker's environment does not matter for a model, and live trading's second step is not asked of it.
@@ -36,6 +38,7 @@ def backend_maker() -> Callable[[str | None], ChatBackend]:
             timeout=settings.ollama_timeout,
             ledger=shared.ledger,
             loop=shared_loop(),
+            owner=shared,
         )
 
     return make

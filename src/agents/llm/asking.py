@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -64,8 +65,10 @@ class Ledger:
         self.calls, self._prices = calls, prices
         self.counts = Counts()
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="llm-log")
+        weakref.finalize(self, _let_go, self._disk, calls)
 
     def close(self) -> None:
+        """Finish what is being written and close the log. Calling it twice does nothing."""
         self._disk.shutdown()
         self.calls.close()
 
@@ -147,7 +150,6 @@ class Target:
         check: Callable[[Completion], R],
         course: Course,
     ) -> Asked[R]:
-        course.digest = await self._digest(host)
         call = Call(
             terms.purpose,
             terms.rung,
@@ -159,6 +161,7 @@ class Target:
             question.user,
             ledger.most(host.client, question),
         )
+        course.digest = await self._digest(host)
         key = None
         if terms.may_cache and course.digest is not None:
             key = question.key(self.pool.backend, course.digest, terms.schema_version)
@@ -237,6 +240,12 @@ class Target:
             # The answer is good, and its row keeps the most that it can have cost.
             ledger.counts.log_failures += 1
             log.error("an answer was not written down: %s", error)
+
+
+def _let_go(disk: ThreadPoolExecutor, calls: CallLog) -> None:
+    # Whoever collects garbage may be the thread that would be waited for.
+    disk.shutdown(wait=False)
+    calls.close()
 
 
 def _usage(course: Course, cost: Decimal | None) -> Usage:

@@ -92,7 +92,7 @@ class CallLog:
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.path, self._redact, self._cap, self._now = path, redact, daily_cap, now
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._opened: sqlite3.Connection | None = None
         self._systems: set[str] = set()
 

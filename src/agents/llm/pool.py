@@ -99,6 +99,8 @@ class Pool:
         self._numbers = count()
         self._looked: float | None = None
         self._looking: asyncio.Task[None] | None = None
+        #: Whether the first look has ended.
+        self._known = False
 
     @property
     def backend(self) -> str:
@@ -175,8 +177,8 @@ class Pool:
 
     def _note_answer(self, host: Host, model: str) -> None:
         host.answered += 1
-        if len(self.hosts) > 1 and not host.has_loaded(model):
-            self._looked = -BELIEVED
+        if host.loaded is not None and not host.has_loaded(model):
+            self._looked = None
 
     def _blameless(self, host: Host, model: str, error: BrokerError) -> bool:
         """Whether the host did its part; a model that it lacks is no failure of its own."""
@@ -280,13 +282,17 @@ class Pool:
         raise ConnectFailed(f"question to {model}", "no host is left", "add another", kind="unreachable")
 
     async def _looked_lately(self, deadline: float) -> None:
-        """Know what is in memory where; only several hosts leave a choice."""
-        if len(self.hosts) == 1 or (self._looked is not None and self._clock() - self._looked < BELIEVED):
+        """Know what is in memory where; only several hosts leave a choice. The first time all wait for it."""
+        if len(self.hosts) == 1:
             return
-        first, self._looked = self._looked is None, self._clock()
-        self._looking = asyncio.create_task(self.look(), name="models in memory")
-        if first:
-            await asyncio.wait({self._looking}, timeout=max(0.0, deadline - asyncio.get_running_loop().time()))
+        busy = self._looking is not None and not self._looking.done()
+        if not busy and (self._looked is None or self._clock() - self._looked >= BELIEVED):
+            self._looked = self._clock()
+            self._looking = asyncio.create_task(self.look(), name="models in memory")
+        if not self._known and self._looking is not None:
+            left = deadline - asyncio.get_running_loop().time()
+            await asyncio.wait({self._looking}, timeout=max(0.0, left))
+            self._known = True
 
     @staticmethod
     async def _look_at(host: Host) -> None:

@@ -26,7 +26,8 @@ GRACE = 5.0
 
 class PooledChat:
     """A model of `pool` as a ChatBackend, for any thread. `timeout` is seconds for the answer, waiting for a free slot
-    included; `check_timeout` for asking a host what it has, which `trouble` remembers for `remember`."""
+    included; `check_timeout` for asking a host what it has, which `trouble` remembers for `remember`. `owner` is kept
+    alive as long as this."""
 
     def __init__(
         self,
@@ -40,10 +41,11 @@ class PooledChat:
         ledger: Ledger | None = None,
         loop: LoopThread | None = None,
         clock: Callable[[], float] = time.monotonic,
+        owner: object = None,
     ) -> None:
         if not model.strip() or max_tokens < 1:
             raise ConfigurationError(f"model {model!r}", "a model has a name and its answers a length", "correct it")
-        self.pool, self._loop = pool, loop or shared_loop()
+        self.pool, self._loop, self._owner = pool, loop or shared_loop(), owner
         self._target = Target(pool, model.strip(), ledger)
         self._max_tokens, self._timeout, self._check_timeout = max_tokens, timeout, check_timeout
         self._remember, self._clock = remember, clock

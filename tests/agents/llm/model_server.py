@@ -29,6 +29,8 @@ class ModelServer:
     loaded: list[str] | None = None
     script: deque[Act] = field(default_factory=deque)
     asked: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    #: Headers of the questions.
+    headers: list[dict[str, str]] = field(default_factory=list)
     released: threading.Event = field(default_factory=threading.Event)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -156,6 +158,8 @@ def model_server(port: int = 0) -> Iterator[ModelServer]:
 
         def _serve(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            if self.path in CHATS:
+                served.headers.append(dict(self.headers.items()))
             told = served.respond(self.path, json.loads(body) if body else {})
             if told is None:
                 self.close_connection = True
