@@ -21,6 +21,7 @@ from .domain.news import Article, Headline, NewsProvider
 from .domain.options import OptionActivity, OptionChain, OptionQuote
 from .domain.order import Bracket, Fill, NewOrder, Order, OrderChange, WhatIf
 from .domain.reports import OrderEvent
+from .domain.sessions import MarketHours
 from .errors import BrokerError, InvalidInstrument, NotSupported
 from .smart_orders import SmartOrderPolicy
 
@@ -119,6 +120,11 @@ class BaseBroker(abc.ABC):
     @abc.abstractmethod
     async def details(self, symbol: Symbol) -> InstrumentDetails:
         """Qualify. Raises UnknownInstrument or AmbiguousInstrument; never picks the first."""
+
+    async def market_hours(self, symbol: Symbol, at: datetime | None = None) -> MarketHours:
+        """The session of `symbol` `at` a moment (None: market time), and its day's session times: by the contract's
+        own hours, which reach about a week ahead, then by the exchange's calendar. Unknown is not closed."""
+        raise self._lacks(f"market hours of {symbol}")
 
     @abc.abstractmethod
     async def quote(self, symbol: Symbol, *, max_age: timedelta | None = None) -> Quote:

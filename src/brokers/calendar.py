@@ -15,8 +15,8 @@ from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, cast
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from .domain.instrument import InstrumentDetails
-from .domain.sessions import Session, TradingDay
+from .domain.instrument import InstrumentDetails, SecType
+from .domain.sessions import MarketHours, Session, TradingDay
 from .errors import InvalidData, InvalidRequest
 
 if TYPE_CHECKING:
@@ -267,6 +267,23 @@ class ContractHours:
             return Session.REGULAR if not self.liquid else Session.POST
         return Session.PRE if moment < regular[0] else Session.POST
 
+    def trading_day(self, day: date, usual: TradingDay | None) -> TradingDay | None:
+        """The sessions told of `day`, None where its regular hours are not told. `usual` is the calendar's word: it
+        tells half days, and where a stock's day begins and ends inside hours that run through the night."""
+        regular = [span for span in self.liquid if span[0].astimezone(self.zone).date() == day]
+        if not regular:
+            return None
+        opens, closes = regular[0][0], regular[-1][1]
+        around = [span for span in self.trading if span[0] <= closes and span[1] >= opens]
+        begins = min([opens, *(start for start, _end in around)])
+        ends = max([closes, *(end for _start, end in around)])
+        if usual is not None and begins.astimezone(self.zone).date() < day:
+            begins = min(opens, max(begins, usual.pre_open))
+        if usual is not None and ends.astimezone(self.zone).date() > day:
+            ends = max(closes, min(ends, usual.post_close))
+        early = usual is not None and (usual.early_close or closes < usual.close)
+        return TradingDay(day, begins, opens, closes, ends, early)
+
     @cached_property
     def days(self) -> tuple[date, ...]:
         """The dates spoken of, ascending."""
@@ -336,3 +353,22 @@ def session_of(details: InstrumentDetails | None, moment: datetime, calendar: Ma
         if told is not Session.UNKNOWN:
             return told
     return calendar.session_at(moment)
+
+
+def hours_of(details: InstrumentDetails, moment: datetime, calendar: MarketCalendar) -> MarketHours:
+    """`session_of` with the day's session times, and OVERNIGHT for a stock whose hours run through the night."""
+    session = session_of(details, moment, calendar)
+    if not (details.trading_hours or details.liquid_hours):
+        return MarketHours(session, calendar.today(moment), calendar.exchange.time_zone)
+    told = parse_hours(details.trading_hours, details.liquid_hours, details.time_zone)
+    date = moment.astimezone(told.zone).date()
+    is_stock = details.instrument.sec_type is SecType.STOCK
+    usual = calendar.trading_day(date) if is_stock else None
+    day = told.trading_day(date, usual)
+    if day is None and date not in told.known:
+        day = calendar.trading_day(date)
+    span = _within(told.trading, moment) or _within(told.liquid, moment)
+    if is_stock and span is not None and calendar.session_at(moment) is Session.CLOSED:
+        first, last = (edge.astimezone(told.zone).date() for edge in span)
+        session = Session.OVERNIGHT if first != last else session
+    return MarketHours(session, day, told.zone.key)

@@ -15,14 +15,14 @@ from decimal import Decimal
 from types import MappingProxyType
 
 from .base_broker import BaseBroker, PositionDifference, StopReport, Subscription, Symbol
-from .calendar import MarketCalendar, session_of
+from .calendar import MarketCalendar, hours_of, session_of
 from .domain.account import AccountSummary, Position
 from .domain.clock import Clock
 from .domain.instrument import Instrument, InstrumentDetails, Rounding
 from .domain.market_data import Quote
 from .domain.order import Bracket, Fill, NewOrder, Order, OrderChange, OrderType, Side, WhatIf
 from .domain.reports import OrderEvent, WireOrder
-from .domain.sessions import Session, TradingDay
+from .domain.sessions import MarketHours, Session, TradingDay
 from .errors import BrokerError, DeadlineExceeded, InvalidOrder, NotConnected, TradingHalted
 from .journal import Journal
 from .order_port import OrderPort
@@ -289,6 +289,9 @@ class ManagedBroker(BaseBroker):
     def session(self, instrument: Instrument) -> Session:
         """The session of the instrument at market time: its own hours first, then the stock calendar."""
         return session_of(self.cached_details(instrument), self.clock.now(), self.calendar)
+
+    async def market_hours(self, symbol: Symbol, at: datetime | None = None) -> MarketHours:
+        return hours_of(await self.details(symbol), at or await self.market_time(), self.calendar)
 
     async def _start_trading(self) -> None:
         await self.manager.start(self.default_account())

@@ -21,6 +21,7 @@ from .domain.news import Article, Headline, NewsProvider
 from .domain.options import OptionActivity, OptionChain, OptionQuote
 from .domain.order import Bracket, Fill, NewOrder, Order, OrderChange, WhatIf
 from .domain.reports import OrderEvent
+from .domain.sessions import MarketHours
 from .errors import BrokerError, DeadlineExceeded, NotConnected, OutcomeUnknown, UsageError
 from .smart_orders import SmartOrderPolicy
 
@@ -266,6 +267,9 @@ class SyncBroker:
 
     def details(self, symbol: Symbol) -> InstrumentDetails:
         return self._read(self.broker.details(symbol), f"details of {symbol}")
+
+    def market_hours(self, symbol: Symbol, at: datetime | None = None) -> MarketHours:
+        return self._read(self.broker.market_hours(symbol, at), f"market hours of {symbol}")
 
     def quote(self, symbol: Symbol, *, max_age: timedelta | None = None) -> Quote:
         return self._read(self.broker.quote(symbol, max_age=max_age), f"quote of {symbol}")

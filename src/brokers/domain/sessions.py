@@ -34,3 +34,16 @@ class TradingDay:
         if moment < self.open:
             return Session.PRE
         return Session.REGULAR if moment < self.close else Session.POST
+
+
+@dataclass(frozen=True, slots=True)
+class MarketHours:
+    """Where a moment lies for one contract.
+
+    `day` holds the session times of the exchange's date at that moment, None on a date without trading and where
+    nothing is known (`session` is UNKNOWN then). `time_zone` is the exchange's IANA name.
+    """
+
+    session: Session
+    day: TradingDay | None
+    time_zone: str
