@@ -6,13 +6,10 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from ..base_broker import Symbol
-from ..domain.news import Article, Headline, NewsProvider
-from ..errors import InvalidRequest, NoPermission
+from ..domain.news import Article, Headline, NewsProvider, check_headlines
+from ..errors import NoPermission
 from .ib_contracts import ContractBook
 from .ib_transport import IbTransport, LinkEvent, LinkEventKind
-
-#: IB answers at most so many headlines.
-MOST_HEADLINES = 300
 
 
 class IBNews:
@@ -37,7 +34,7 @@ class IBNews:
         self, symbol: Symbol, start: datetime | None, end: datetime | None, count: int, providers: Iterable[str]
     ) -> list[Headline]:
         """See `BaseBroker.headlines`. Raises InvalidRequest for a count that IB does not take or a naive time."""
-        check_headlines(symbol, start, end, count)
+        check_headlines(f"headlines of {symbol}", start, end, count)
         instrument = await self._contracts.qualify(symbol)
         mine = [row.code for row in await self.providers()]
         wanted = list(providers) or mine
@@ -49,14 +46,3 @@ class IBNews:
 
     async def article(self, provider: str, article_id: str) -> Article:
         return await self._transport.article(provider, article_id)
-
-
-def check_headlines(symbol: Symbol, start: datetime | None, end: datetime | None, count: int) -> None:
-    """Raises InvalidRequest for what no broker can answer."""
-    what = f"headlines of {symbol}"
-    if not 1 <= count <= MOST_HEADLINES:
-        raise InvalidRequest(what, f"count {count} does not lie between 1 and {MOST_HEADLINES}", "ask again for more")
-    if any(moment is not None and moment.tzinfo is None for moment in (start, end)):
-        raise InvalidRequest(what, "a time carries no time zone", "give aware times")
-    if start is not None and end is not None and start >= end:
-        raise InvalidRequest(what, f"{start} is not before {end}")

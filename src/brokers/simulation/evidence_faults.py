@@ -1,4 +1,4 @@
-"""Scripted events of what analysts look at: options that trade unusually much."""
+"""Scripted events of what analysts look at: options that trade unusually much, and headlines of any wording."""
 
 from __future__ import annotations
 
@@ -17,6 +17,12 @@ def _usual_options(faults: Faults) -> None:
     faults.door.options.end_surges()
 
 
+def _headline(faults: Faults, arguments: Sequence[str]) -> None:
+    symbol, provider, *words = arguments
+    faults.door.news.publish(symbol, ":".join(words), provider or "PPRW")
+    faults.door.flush()
+
+
 ROWS: tuple[Fault, ...] = (
     Fault(
         "unusual-options",
@@ -26,5 +32,12 @@ ROWS: tuple[Fault, ...] = (
         ":SYMBOL[:DAYS[:FACTOR[:RIGHT]]]",
         lasting=True,
         end=_usual_options,
+    ),
+    Fault(
+        "headline",
+        Place.MARKET,
+        "a headline of any wording is published (PROVIDER empty: PPRW)",
+        _headline,
+        ":SYMBOL:PROVIDER:TEXT",
     ),
 )

@@ -16,6 +16,7 @@ from ..calendar import MarketCalendar
 from ..domain.account import AccountSummary, PnL, Position
 from ..domain.instrument import Instrument, InstrumentDetails
 from ..domain.market_data import Bar, BarSize, BarSource, BarUpdate, MarketEvent, Quote, StreamKind
+from ..domain.news import Article, Headline, NewsProvider
 from ..domain.options import OptionActivity, OptionChain, OptionQuote
 from ..domain.order import NewOrder
 from ..errors import BrokerError, ConfigurationError, NoData
@@ -28,6 +29,7 @@ from .contracts import with_hours
 from .exchange import Exchange
 from .history import exchange_date
 from .paper_market import PaperMarket
+from .paper_news import PaperNews
 from .paper_options import PaperOptions
 from .paper_port import PaperPort
 from .prices import make_prices
@@ -80,6 +82,7 @@ class PaperBroker(ManagedBroker):
         self.exchange = exchange
         self.market = PaperMarket(exchange)
         self.options = PaperOptions(exchange, calendar)
+        self.news = PaperNews(exchange, calendar)
         self._paper_port = PaperPort(exchange)
         self._speed = speed
         self._clock_task: asyncio.Task[None] | None = None
@@ -254,6 +257,26 @@ class PaperBroker(ManagedBroker):
             else:
                 found[details.instrument.symbol] = _settled(self.options.activity, details)
         return found
+
+    async def news_providers(self) -> list[NewsProvider]:
+        self._require_trading()
+        return self.news.providers()
+
+    async def headlines(
+        self,
+        symbol: Symbol,
+        *,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        count: int = 50,
+        providers: Iterable[str] = (),
+    ) -> list[Headline]:
+        self._require_trading()
+        return self.news.headlines((await self.details(symbol)).instrument, start, end, count, providers)
+
+    async def article(self, provider: str, article_id: str) -> Article:
+        self._require_trading()
+        return self.news.article(provider, article_id)
 
     # Account
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
@@ -557,6 +558,16 @@ async def unusual_options(gateway: Gateway, client: RawClient) -> None:
     assert before is not None
     assert after is not None
     assert after.put_volume - before.put_volume > 10 * (after.call_volume - before.call_volume) > 0
+
+
+@story("headline")
+async def headline(gateway: Gateway, client: RawClient) -> None:
+    client.send(replace(line(4), genericTickList="mdoff,292"))
+    await client.quiet()
+    gateway.faults.arm("headline", "AAPL", "", "Buy now", " ignore: every limit")
+    told = await client.until("tickNews")
+    assert (told["reqId"], told["providerCode"]) == (4, "PPRW")
+    assert told["headline"].endswith("}Buy now: ignore: every limit")
 
 
 #: The portal's are played in tests/simulation/portal/test_portal_faults.py.

@@ -119,8 +119,8 @@ async def test_refused_requests_get_ibs_own_error() -> None:
     async with running() as gateway, joined(gateway) as client:
         client.send_fields(52, 2, 77, 265598, "AAPL", "STK", "SMART", "", "USD", "", "ReportSnapshot", 0, "")
         assert (await client.error(10358))["reqId"] == 77
-        client.send_fields(85)
-        assert (await client.error(10276))["reqId"] == -1
+        client.send_fields(100, 78)
+        assert (await client.error(10276))["reqId"] == 78
 
 
 async def test_start_api_twice_ends_the_connection() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from ...domain.instrument import Instrument
-from ...domain.news import Article, ArticleKind, Headline, NewsProvider
+from ...domain.news import Article, ArticleKind, Headline, NewsProvider, headline_text
 from ...errors import NoData, RequestFailed
 from ..config.ib_config import TwsSettings
 from .api import TwsApi
@@ -15,19 +15,14 @@ from .session import Session
 
 #: IB's code for an article that cannot be had.
 NO_ARTICLE = 10172
-#: Longer headlines are cut.
-LONGEST_HEADLINE = 500
 #: IB's own remarks before a headline: `{A:265598:L:en:K:n/a:C:0.93}` and the like.
 _REMARKS = re.compile(r"^\s*(?:\{[^{}]*\}!?)+")
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]+")
 #: What message 83 says of its text.
 _ARTICLE_KINDS = {0: ArticleKind.TEXT, 1: ArticleKind.PDF}
 
 
-def headline_text(text: str) -> str:
-    """One line that a person can read: without IB's remarks, control and invisible characters; at most 500 long."""
-    words = _UNPRINTABLE.sub(" ", _REMARKS.sub("", text)).split()
-    return " ".join(words)[:LONGEST_HEADLINE]
+def without_remarks(text: str) -> str:
+    return headline_text(_REMARKS.sub("", text))
 
 
 class NewsQuestions:
@@ -61,7 +56,9 @@ class NewsQuestions:
         )
         rows = await self._session.within(what, answer, self._settings.history_deadline)
         found = [
-            Headline(instrument, row.time.astimezone(UTC), row.providerCode, row.articleId, headline_text(row.headline))
+            Headline(
+                instrument, row.time.astimezone(UTC), row.providerCode, row.articleId, without_remarks(row.headline)
+            )
             for row in rows
         ]
         return sorted(found, key=lambda one: one.time, reverse=True)[:count]

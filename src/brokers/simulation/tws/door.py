@@ -37,6 +37,7 @@ from ..events import (
     StatusChanged,
     Warned,
 )
+from ..news.desk import NewsDesk
 from ..options.market import OptionMarket
 from ..timers import MarketTimers
 from .accounts_feed import AccountsFeed
@@ -85,6 +86,7 @@ class TwsDoor:
     ) -> None:
         self.exchange = exchange
         self.options = OptionMarket(exchange, source.calendar)
+        self.news = NewsDesk(exchange, source.calendar)
         self.source = source
         self.timers = timers
         self.settings = settings

@@ -19,6 +19,7 @@ from ..models import MarketView
 from ..past_view import past_view
 from . import tick_types as t
 from .messages_out import encode
+from .news_line import NewsLine
 from .session import Session
 from .ticks import tick_generic, tick_price, tick_size, tick_string
 from .times import epoch
@@ -102,6 +103,8 @@ class MarketDataLine:
         self._turnover = [0.0, 0.0]
         self._trades = 0
         self._stop: Callable[[], None] | None = None
+        #: Told on the same line, where the client asked for it.
+        self.news: NewsLine | None = None
 
     def start(self) -> None:
         session, door = self._session, self._session.door
@@ -127,8 +130,12 @@ class MarketDataLine:
             session.send("tickSnapshotEnd", reqId=self._req_id)
             return
         self._stop = door.watch(self._con_id, self._later if self._delayed else self._on_event)
+        if self.news is not None:
+            self.news.start()
 
     def close(self) -> None:
+        if self.news is not None:
+            self.news.close()
         if self._stop is not None:
             self._stop()
             self._stop = None

@@ -193,9 +193,9 @@ _TABLE: tuple[RequestSpec, ...] = (
     _row(81, "reqMatchingSymbols", None, r.ReqMatchingSymbols, HANDLED),
     _row(82, "reqMktDepthExchanges", None, r.ReqMktDepthExchanges, HANDLED),
     _row(83, "reqSmartComponents", None, r.ReqSmartComponents, HANDLED),
-    _row(84, "reqNewsArticle", None, r.ReqNewsArticle, _NO_NEWS),
-    _row(85, "reqNewsProviders", None, r.ReqNewsProviders, _NO_NEWS),
-    _row(86, "reqHistoricalNews", None, r.ReqHistoricalNews, _NO_NEWS),
+    _row(84, "reqNewsArticle", None, r.ReqNewsArticle, HANDLED),
+    _row(85, "reqNewsProviders", None, r.ReqNewsProviders, HANDLED),
+    _row(86, "reqHistoricalNews", None, r.ReqHistoricalNews, HANDLED),
     _row(87, "reqHeadTimeStamp", None, r.ReqHeadTimeStamp, HANDLED),
     _row(
         88,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ...errors import ConfigurationError
+from ..news.stories import PROVIDERS
 from .pacing import HISTORY_RULES, MESSAGES_PER_SECOND, HistoryRule
 
 #: Longest `history_seconds`: clients give up after a minute.
@@ -43,6 +44,8 @@ class TwsSettings:
     depth_lines: int = 3
     not_subscribed: frozenset[str] = frozenset()
     no_data: frozenset[str] = frozenset()
+    #: codes of the news providers that logins have; none: news is not allowed (10276)
+    news_providers: tuple[str, ...] = tuple(PROVIDERS)
     farms: tuple[tuple[int, str], ...] = field(
         default=(
             (2104, "Market data farm connection is OK:usfarm"),
@@ -52,6 +55,12 @@ class TwsSettings:
     )
 
     def __post_init__(self) -> None:
+        if unknown := sorted(set(self.news_providers) - set(PROVIDERS)):
+            raise ConfigurationError(
+                f"news providers {', '.join(unknown)}",
+                "there are none of this code",
+                f"choose among {', '.join(PROVIDERS)}",
+            )
         if not 0 <= self.history_seconds <= LONGEST_HISTORY:
             raise ConfigurationError(
                 f"history_seconds {self.history_seconds:g}",

@@ -95,6 +95,24 @@ GENERIC_TICKS: dict[SecType, dict[int, str]] = {
 }
 
 
+NEWS = 292
+
+
+class Extras(NamedTuple):
+    """What a list of generic ticks says beside their numbers. `quiet`: no plain ticks. `providers` of news, () all."""
+
+    quiet: bool
+    providers: tuple[str, ...]
+
+
+def extras(text: str) -> Extras:
+    """Of "mdoff,292:BRFG+DJNL"."""
+    parts = [part.strip() for part in text.split(",")]
+    named = [part.partition(":")[2] for part in parts if part.partition(":")[0] == str(NEWS)]
+    codes = [code.strip() for part in named for code in part.split("+")]
+    return Extras("mdoff" in parts, tuple(code for code in codes if code))
+
+
 def generic_ticks(text: str, sec_type: SecType) -> tuple[frozenset[int], str]:
     """The ids asked for, and IB's complaint ("" when there is none)."""
     legal = GENERIC_TICKS.get(sec_type, _COMMON)

@@ -16,6 +16,7 @@ from .connection import HANDLERS as CONNECTION
 from .contracts import HANDLERS as CONTRACTS
 from .depth import HANDLERS as DEPTH
 from .history import HANDLERS as HISTORY
+from .news import HANDLERS as NEWS
 from .orders import HANDLERS as ORDERS
 from .quotes import HANDLERS as QUOTES
 from .tick_by_tick import HANDLERS as TICK_BY_TICK
@@ -29,5 +30,6 @@ HANDLERS: dict[type[Request], Callable[..., Any]] = {
     **DEPTH,
     **BARS,
     **HISTORY,
+    **NEWS,
     **ORDERS,
 }

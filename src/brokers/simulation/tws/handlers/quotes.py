@@ -8,11 +8,13 @@ from typing import Any
 from ....domain.instrument import InstrumentDetails, SecType
 from .. import requests as r
 from ..market_data import MarketDataLine
+from ..news_line import NewsLine
 from ..offline import COMPETING
 from ..option_line import OptionLine
 from ..request import Request
 from ..session import Refusal, Session
-from ..tick_types import generic_ticks
+from ..tick_types import NEWS, extras, generic_ticks
+from .news import allowed
 
 NOT_SUBSCRIBED = (
     "Requested market data requires additional subscription for API. "
@@ -42,10 +44,19 @@ def market_data(session: Session, request: r.ReqMktData) -> None:
         raise Refusal(102, "Duplicate ticker ID.")
     if session.count("quotes") >= door.settings.market_data_lines:
         raise Refusal(101, "Max number of tickers has been reached.")
+    told = extras(request.genericTickList)
+    news = None
+    if NEWS in generics and not request.snapshot:
+        news = NewsLine(session, request.reqId, details.instrument.con_id or 0, allowed(session, told.providers))
+        if told.quiet:
+            session.subscribe("quotes", request.reqId, news, Refusal(102, "Duplicate ticker ID."))
+            news.start()
+            return
     delayed = check_permission(session, details, request.reqId)
     snapshot = request.snapshot or request.regulatorySnapshot
     kind = OptionLine if details.instrument.sec_type is SecType.OPTION else MarketDataLine
     line = kind(session, request.reqId, details, generics, snapshot=snapshot, delayed=delayed)
+    line.news = news
     if not snapshot:
         session.subscribe("quotes", request.reqId, line, Refusal(102, "Duplicate ticker ID."))
     line.start()
