@@ -145,3 +145,24 @@ async def test_a_login_without_news_says_so():
             await world.adapter.headlines("AAPL")
         with pytest.raises(NoPermission):
             await world.adapter.article("PPRW", "PPRW$scripted-1")
+
+
+async def test_a_reading_of_what_never_comes_whole_ends_when_nothing_new_comes():
+    async with adapter_world() as world:
+        world.adapter.data.policy = DataPolicy(quote_deadline=30.0)
+        world.client._readings._settled = 0.3
+        readings = world.client._readings
+        begin = asyncio.get_running_loop().time()
+        underlying = (await world.adapter.details("AAPL")).instrument
+        moving = asyncio.ensure_future(_keep_moving(world))
+        ticker = await readings._read(underlying, "100", lambda ticker: [ticker.callVolume, ticker.modelGreeks], 30.0)
+        moving.cancel()
+        assert ticker.callVolume > 0
+        assert asyncio.get_running_loop().time() - begin < 10
+        await world.until(lambda: lines_of(world) == 0, "the line to be given back")
+
+
+async def _keep_moving(world: AdapterWorld) -> None:
+    while True:
+        await world.advance(10)
+        await asyncio.sleep(0.01)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 from ib_async.ticker import Ticker
@@ -22,8 +22,8 @@ from .translate import to_contract, to_quote
 OPTION_TICKS = "100,101,106"
 #: Generic ticks of an underlying: those, 104 historical volatility, 105 average volume.
 ACTIVITY_TICKS = "100,101,104,105,106"
-#: Seconds without anything new after which a reading is taken as it is: IB does not say that it has told all.
-SETTLED = 2.0
+#: Seconds after the last value that was new to a reading until it is taken as it is: IB does not say when that is all.
+SETTLED = 3.0
 
 _ACTIVITY_FIELDS = (
     "callVolume",
@@ -34,6 +34,8 @@ _ACTIVITY_FIELDS = (
     "impliedVolatility",
     "histVolatility",
 )
+
+_Wanted = Callable[[Ticker], Sequence[object]]
 
 
 class Readings:
@@ -49,11 +51,10 @@ class Readings:
     async def option_quote(self, option: Instrument, deadline: float) -> OptionQuote:
         interest = "callOpenInterest" if option.right == "C" else "putOpenInterest"
 
-        def is_complete(ticker: Ticker) -> bool:
-            told = (ticker.bid, ticker.ask, ticker.volume, getattr(ticker, interest))
-            return ticker.modelGreeks is not None and all(value == value for value in told)
+        def wanted(ticker: Ticker) -> Sequence[object]:
+            return ticker.bid, ticker.ask, ticker.volume, getattr(ticker, interest), ticker.modelGreeks
 
-        ticker = await self._read(option, OPTION_TICKS, is_complete, deadline)
+        ticker = await self._read(option, OPTION_TICKS, wanted, deadline)
         quote = to_quote(ticker, option, self._clock.now(), self._source)
         model = ticker.modelGreeks
         found = OptionQuote(
@@ -82,10 +83,10 @@ class Readings:
         return found
 
     async def option_activity(self, underlying: Instrument, deadline: float) -> OptionActivity:
-        def is_complete(ticker: Ticker) -> bool:
-            return all(getattr(ticker, name) == getattr(ticker, name) for name in _ACTIVITY_FIELDS)
+        def wanted(ticker: Ticker) -> Sequence[object]:
+            return [getattr(ticker, name) for name in _ACTIVITY_FIELDS]
 
-        ticker = await self._read(underlying, ACTIVITY_TICKS, is_complete, deadline)
+        ticker = await self._read(underlying, ACTIVITY_TICKS, wanted, deadline)
         quote = to_quote(ticker, underlying, self._clock.now(), self._source)
         found = OptionActivity(
             instrument=underlying,
@@ -106,35 +107,36 @@ class Readings:
             raise NoData(what, "the broker told nothing of its options", "it may have none")
         return found
 
-    async def _read(
-        self, instrument: Instrument, generics: str, is_complete: Callable[[Ticker], bool], deadline: float
-    ) -> Ticker:
+    async def _read(self, instrument: Instrument, generics: str, wanted: _Wanted, deadline: float) -> Ticker:
         try:
-            return await self._once(instrument, generics, is_complete, deadline)
+            return await self._once(instrument, generics, wanted, deadline)
         except NoPermission as error:
             if not self._market.fall_back_to_delayed(error.code):
                 raise
-            return await self._once(instrument, generics, is_complete, deadline)
+            return await self._once(instrument, generics, wanted, deadline)
 
-    async def _once(
-        self, instrument: Instrument, generics: str, is_complete: Callable[[Ticker], bool], deadline: float
-    ) -> Ticker:
+    async def _once(self, instrument: Instrument, generics: str, wanted: _Wanted, deadline: float) -> Ticker:
         client, wrapper, loop = self._api.client, self._api.wrapper, asyncio.get_running_loop()
         contract, request_id = to_contract(instrument), client.getReqId()
         ticker = Ticker(contract=contract, defaults=wrapper.defaults)
         failed = wrapper.startReq(request_id, contract)
         enough: asyncio.Future[None] = loop.create_future()
         timer: asyncio.TimerHandle | None = None
+        known = -1
 
         def finish() -> None:
             if not enough.done():
                 enough.set_result(None)
 
         def look() -> None:
-            nonlocal timer
-            if timer is not None:
-                timer.cancel()
-            timer = loop.call_later(0 if is_complete(ticker) else self._settled, finish)
+            nonlocal timer, known
+            values = wanted(ticker)
+            # NaN, which differs from itself, is what was not told yet
+            count = sum(value is not None and value == value for value in values)
+            if count > known:
+                if timer is not None:
+                    timer.cancel()
+                timer, known = loop.call_later(0 if count == len(values) else self._settled, finish), count
 
         wrapper.reqId2Ticker[request_id] = ticker
         self._market.watch(ticker, look)
