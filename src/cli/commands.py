@@ -33,6 +33,7 @@ COMMANDS: Mapping[str, str] = {
     "kill": "order_commands",
     "resume": "order_commands",
     "adopt": "order_commands",
+    "analyze": "analyze_command",
     "costs": "market_commands",
 }
 

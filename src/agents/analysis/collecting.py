@@ -18,7 +18,7 @@ from ...brokers.domain.instrument import InstrumentDetails, normalize_symbol
 from ...brokers.domain.market_data import Bar, BarSize, BarSource, Quote
 from ...brokers.domain.news import Headline
 from ...brokers.errors import BrokerError, InvalidInstrument, LinkError, NoData, NotConnected
-from .evidence import EvidenceRow, EvidenceSet, evidence_row, ids_of, missing_rows
+from .evidence import KINDS, EvidenceRow, EvidenceSet, evidence_row, ids_of, missing_rows
 from .measures import closed_before, history_rows, quote_rows, trading_date
 from .options_flow import FlowScore, FlowSettings, scan_options_flow
 from .reader import MarketReader
@@ -84,11 +84,14 @@ class EvidenceCollector:
     async def collect(self, symbols: Iterable[str]) -> dict[str, EvidenceSet]:
         """Evidence by normalised symbol, in the order asked. Raises LinkError when the link is lost, and what else
         concerns the whole of the quotes or bars."""
-        names = list(dict.fromkeys(spelling(symbol) for symbol in symbols))
-        if not names:
+        asked = list(dict.fromkeys(spelling(symbol) for symbol in symbols))
+        if not asked:
             return {}
-        done = await self._round(names)
-        return {name: EvidenceSet(name, done.now, tuple(self._rows(name, done))) for name in names}
+        # Text that is no ticker would fail the whole round at the broker.
+        refused = {name: error for name in asked if (error := _refusal(name)) is not None}
+        done = await self._round([name for name in asked if name not in refused])
+        rows = {name: _nothing(refused[name]) if name in refused else self._rows(name, done) for name in asked}
+        return {name: EvidenceSet(name, done.now, tuple(rows[name])) for name in asked}
 
     def company_name(self, symbol: str) -> str | None:
         """The company's name as the broker tells it; None while its details have not been read."""
@@ -98,12 +101,14 @@ class EvidenceCollector:
     async def _round(self, names: list[str]) -> _Round:
         reader = self._reader
         now = await reader.market_time()
+        if not names:
+            return _Round(now, {}, {}, {}, {}, {}, {}, {})
         quotes, bars, details = await asyncio.gather(
             reader.quotes(names),
             self._closed_bars(names, now),
             self._each(names, self._detail),
         )
-        if names and not quotes and all(isinstance(bars.get(name), LinkError) for name in names):
+        if not quotes and all(isinstance(bars.get(name), LinkError) for name in names):
             raise NotConnected("evidence", "the broker's link was lost during the round", "try again")
         shares = {
             name: session_time_share(found, now) if isinstance(found, InstrumentDetails) else None
@@ -273,6 +278,20 @@ def spelling(symbol: str) -> str:
         return normalize_symbol(symbol)
     except InvalidInstrument:
         return symbol
+
+
+def _refusal(name: str) -> BrokerError | None:
+    """Why the text is no ticker; None when it is one."""
+    try:
+        normalize_symbol(name)
+    except InvalidInstrument as error:
+        return error
+    return None
+
+
+def _nothing(error: BrokerError) -> list[EvidenceRow]:
+    """Every row missing for one reason."""
+    return missing_rows([id for id, kind in KINDS.items() if not kind.private], _why(error))
 
 
 def _timed(

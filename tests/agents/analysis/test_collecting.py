@@ -51,7 +51,8 @@ async def test_an_unknown_symbol_is_missing_and_the_others_stand(market: FakeMar
     assert found["ZZZ"].values == {}
     assert found["ZZZ"].missing["quote.last"] == "quote of ZZZ: not subscribed"
     assert "no such symbol" in found["ZZZ"].missing["price.sigma"]
-    assert "<B>" in found or "<b>" in found
+    assert "it is not a ticker" in found["<b>"].missing["quote.last"]
+    assert market.asked["quotes"] == [["AAA", "ZZZ"]]
 
 
 async def test_a_lost_link_fails_the_round_instead_of_looking_calm(market: FakeMarket) -> None:
