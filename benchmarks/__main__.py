@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from . import cancel, fills, link, memory, place, quotes, scan, ticks
+from . import cancel, fills, link, llm, memory, place, quotes, scan, ticks
 from .machine import machine_facts
 from .options import Options
 from .rows import Row
@@ -29,6 +29,7 @@ BENCHES: dict[str, Bench] = {
     "fills": fills.run,
     "memory": memory.run,
     "link": link.run,
+    "llm": llm.run,
 }
 
 

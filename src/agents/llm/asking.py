@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Generic, TypeVar
 
 from ...brokers.errors import BrokerError, RequestFailed
-from .call_log import Call, CallLog, Ending
+from .call_log import Call, CallLog, Ending, Stored
 from .chat_backend import Completion
 from .model_client import ModelClient, Question
 from .pool import Host, Pool
@@ -165,20 +165,19 @@ class Target:
         key = None
         if terms.may_cache and course.digest is not None:
             key = question.key(self.pool.backend, course.digest, terms.schema_version)
-            again = await self._again(ledger, key, call, check, course)
+        begun = await ledger.on_disk(lambda: (key and ledger.calls.earlier(key)) or ledger.calls.begin(call))
+        if isinstance(begun, Stored):
+            again = await self._again(ledger, begun, call, check, course)
             if again is not None:
                 return again
-        number = await ledger.on_disk(lambda: ledger.calls.begin(call))
+            begun = await ledger.on_disk(lambda: ledger.calls.begin(call))
         ledger.counts.asked += 1
-        return await self._sent(ledger, number, key, question, check, course)
+        return await self._sent(ledger, begun, key, question, check, course)
 
     async def _again(
-        self, ledger: Ledger, key: str, call: Call, check: Callable[[Completion], R], course: Course
+        self, ledger: Ledger, stored: Stored, call: Call, check: Callable[[Completion], R], course: Course
     ) -> Asked[R] | None:
-        """An earlier answer, if there is one that is still valid."""
-        stored = await ledger.on_disk(lambda: ledger.calls.earlier(key))
-        if stored is None:
-            return None
+        """The earlier answer, None when it is not valid any more."""
         try:
             value = check(Completion(stored.text, self.model, None, None, None, {}))
         except RequestFailed:

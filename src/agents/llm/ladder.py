@@ -14,7 +14,7 @@ from .asking import Asked, Course, Target, Terms
 from .chat_backend import Completion
 from .model_client import Question
 from .pool import is_about_the_host
-from .prompts import schema_version, system_prompt, user_prompt
+from .prompts import schema_dict, schema_version, system_prompt, user_prompt
 from .request import Failure, Request, Result, Rung, T
 from .rules_backend import RulesBackend
 from .troubles import FAULTS, Fault, Trouble, trouble_of
@@ -103,7 +103,7 @@ class Ladder:
             system_prompt(request),
             user_prompt(request, climb.complaint),
             request.max_tokens,
-            schema=request.schema.model_json_schema(),
+            schema=schema_dict(request.schema),
         )
         terms = Terms(
             self._purpose,

@@ -191,7 +191,6 @@ class Pool:
         self, model: str, priority: Priority, deadline: float, avoid: frozenset[str], begun: float
     ) -> _Place:
         await self._looked_lately(deadline)
-        self._refuse_the_hopeless(model, avoid)
         loop = asyncio.get_running_loop()
         waiter = _Waiter(model, avoid, (priority, deadline, next(self._numbers)), loop.create_future())
         insort(self._queue, waiter, key=lambda row: row.order)
@@ -237,20 +236,24 @@ class Pool:
 
     def _dispatch(self) -> None:
         """Give free places to those who wait, in order; those whom no host can serve any more learn it."""
-        for waiter in tuple(self._queue):
+        #: What cannot be served now, and why it never can, None while it may.
+        stuck: dict[tuple[str, frozenset[str]], BrokerError | None] = {}
+        left: list[_Waiter] = []
+        for waiter in self._queue:
             if waiter.place.done():
-                self._queue.remove(waiter)
                 continue
-            host = self._choose(waiter)
+            kind = (waiter.model, waiter.avoid)
+            host = None if kind in stuck else self._choose(waiter)
             if host is not None:
-                self._queue.remove(waiter)
                 waiter.place.set_result(self._take(host))
                 continue
-            try:
-                self._refuse_the_hopeless(waiter.model, waiter.avoid)
-            except BrokerError as error:
-                self._queue.remove(waiter)
+            if kind not in stuck:
+                stuck[kind] = self._hopeless(*kind)
+            if (error := stuck[kind]) is not None:
                 waiter.place.set_exception(error)
+            else:
+                left.append(waiter)
+        self._queue[:] = left
 
     def _choose(self, waiter: _Waiter) -> Host | None:
         """The host to ask now; None when those that could answer are busy. A queue longer than the places of hosts
@@ -269,17 +272,18 @@ class Pool:
             return False
         return host.breaker.state is not BreakerState.OPEN
 
-    def _refuse_the_hopeless(self, model: str, avoid: frozenset[str]) -> None:
+    def _hopeless(self, model: str, avoid: frozenset[str]) -> BrokerError | None:
+        """Why no host can come to answer it, None when one can."""
         if any(self._could(host, model, avoid) for host in self.hosts):
-            return
+            return None
+        what = f"question to {model}"
         wanted = [host for host in self.hosts if host.client.url not in avoid]
         if any(host.breaker.state is BreakerState.OPEN for host in wanted):
-            raise ConnectFailed(
-                f"question to {model}", "every host that could answer failed lately", "try later", kind="unreachable"
-            )
+            why = "every host that could answer failed lately"
+            return ConnectFailed(what, why, "try later", kind="unreachable")
         if wanted:
-            raise failed(Trouble.MODEL_MISSING, f"question to {model}", "no host has it", "pull it on one of them")
-        raise ConnectFailed(f"question to {model}", "no host is left", "add another", kind="unreachable")
+            return failed(Trouble.MODEL_MISSING, what, "no host has it", "pull it on one of them")
+        return ConnectFailed(what, "no host is left", "add another", kind="unreachable")
 
     async def _looked_lately(self, deadline: float) -> None:
         """Know what is in memory where; only several hosts leave a choice. The first time all wait for it."""
