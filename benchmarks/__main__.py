@@ -34,7 +34,7 @@ BENCHES: dict[str, Bench] = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="raw ib_async and this package, in turns")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="raw clients and this package, in turns")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything as JSON")
     parser.add_argument("--only", action="append", choices=sorted(BENCHES), metavar="NAME", help=", ".join(BENCHES))
     parser.add_argument("--rounds", type=int, default=5, help="rounds of both sides in turns (default 5)")
@@ -64,7 +64,7 @@ _LINE = "{:<58} {:>12} {:>12} {:>9} {:>15}  {:<16} {:<8}"
 def print_table(rows: Sequence[Row], facts: dict[str, Any]) -> None:
     """Ratios are ours / raw, the median over the rounds, then the worst and best round."""
     print(
-        _LINE.format("what", "raw ib_async", "this package", "ours/raw", "worst..best", "aim", "reached") + " besides"
+        _LINE.format("what", "raw client", "this package", "ours/raw", "worst..best", "aim", "reached") + " besides"
     )
     for row in rows:
         ratio = "" if row.ratio is None else f"{row.ratio:.3g}x"
