@@ -145,6 +145,7 @@ def test_no_text_leaves_its_spotlight(text: str, mark: str) -> None:
 def test_a_long_article_is_spread_over_lines_that_a_question_takes() -> None:
     lines = SPOTLIGHT.lines(clean("word " * 400, 1500))
     assert len(lines) == 4
+    assert max(map(len, lines)) <= LONGEST_LINE
     assert all(Evidence(f"story.{number}", line).text == line for number, line in enumerate(lines))
 
 
