@@ -3,17 +3,43 @@ it liquidate. What it closes is what this journal owns."""
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import logging
 import re
-from collections.abc import Callable
-from types import ModuleType
+from collections.abc import Callable, Iterator
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 from ...brokers.errors import BrokerError, ConfigurationError
+from ..llm.answers import Word, risk_answer
 from .desk import Desk
 from .patches import Patches
 
+log = logging.getLogger(__name__)
+
 _METHODS = ("get_portfolio_value", "handle_limit_breach", "close_all_positions", "should_override_limit")
+
+
+#: What the answers to each question may be, the one that changes nothing first.
+_BREACH_WORDS: tuple[Word, Word] = ("HOLD_POSITIONS", "CLOSE_ALL")
+_OVERRIDE_WORDS: tuple[Word, Word] = ("RESPECT_LIMIT", "OVERRIDE")
+
+
+class _ExactClient:
+    """A model's client in both shapes that the host calls, whose answers are what `word` makes of their text."""
+
+    def __init__(self, client: Any, word: Callable[[object], str]) -> None:
+        self._client, self._word = client, word
+        self.messages = SimpleNamespace(create=self._message)
+        self.chat = SimpleNamespace(completions=SimpleNamespace(create=self._completion))
+
+    def _message(self, **asked: Any) -> Any:
+        return SimpleNamespace(content=self._word(self._client.messages.create(**asked).content))
+
+    def _completion(self, **asked: Any) -> Any:
+        told = self._client.chat.completions.create(**asked).choices[0].message.content
+        return SimpleNamespace(choices=[SimpleNamespace(message=SimpleNamespace(content=self._word(told)))])
 
 
 class RiskAgentGuard:
@@ -36,6 +62,7 @@ class RiskAgentGuard:
         self._patches.set(agent, "get_portfolio_value", self._net_liquidation())
         self._patches.set(agent, "handle_limit_breach", self._breach(module, agent.handle_limit_breach))
         self._patches.set(agent, "close_all_positions", self._closing(agent.close_all_positions))
+        self._patches.set(agent, "should_override_limit", self._override(agent.should_override_limit))
 
     def _net_liquidation(self) -> Callable[[Any], float]:
         def get_portfolio_value(agent: Any) -> float:
@@ -58,11 +85,42 @@ class RiskAgentGuard:
                 return None
             agent._moondev_read_failures = self._desk.read_failures
             try:
-                return original(agent, breach_type, current_value)
+                with self._exact_answers(agent, _BREACH_WORDS):
+                    return original(agent, breach_type, current_value)
             finally:
                 del agent._moondev_read_failures
 
         return handle_limit_breach
+
+    def _override(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        def should_override_limit(agent: Any, limit_type: str) -> Any:
+            with self._exact_answers(agent, _OVERRIDE_WORDS):
+                return original(agent, limit_type)
+
+        return should_override_limit
+
+    @contextlib.contextmanager
+    def _exact_answers(self, agent: Any, words: tuple[Word, Word]) -> Iterator[None]:
+        """Its models answer one bare word meanwhile. The host searches the text, or the printed form of the blocks
+        that Claude answers with, in which no CLOSE_ALL with a reason behind it is found."""
+
+        def word(text: object) -> str:
+            log.info("the risk agent's model answers: %s", text)
+            answer = risk_answer(text)
+            if answer.word in words:
+                return answer.word
+            self._desk.report(f"risk agent: {answer.refused or answer.word}; taken as {words[0]}")
+            return words[0]
+
+        before = {name: vars(agent)[name] for name in ("client", "deepseek_client") if vars(agent).get(name)}
+        for name, client in before.items():
+            setattr(agent, name, _ExactClient(client, word))
+        try:
+            yield
+        finally:
+            for name, client in before.items():
+                setattr(agent, name, client)
 
     def _closing(self, original: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(original)
