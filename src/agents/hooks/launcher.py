@@ -15,7 +15,7 @@ from types import MappingProxyType, ModuleType
 from typing import Any
 
 from ...brokers.domain.instrument import normalize_symbol
-from ...brokers.errors import InvalidInstrument, UsageError
+from ...brokers.errors import ConfigurationError, InvalidInstrument, UsageError
 from .attach import Attachment
 from .routing import Route, Routing
 
@@ -43,12 +43,26 @@ def find_program(root: Path, name: str) -> Program:
     for folder in ("", *FOLDERS):
         file = (root / folder / as_path).with_suffix(".py").resolve()
         if file.is_file() and root in file.parents:
+            _readable(file)
             return Program(".".join(file.relative_to(root).with_suffix("").parts), file)
     known = sorted({file.stem for folder in FOLDERS for file in (root / folder).glob("*.py")})
     near = difflib.get_close_matches(as_path.name, known, 3, 0.4)
     raise UsageError(
         f"agent {name}", f"{root} has no such program", f"did you mean {', '.join(near)}?" if near else "give its path"
     )
+
+
+def _readable(file: Path) -> None:
+    """Raises ConfigurationError for a program that this Python cannot read, before anything is started for it."""
+    try:
+        ast.parse(file.read_bytes(), str(file))
+    except (SyntaxError, ValueError) as error:
+        running = ".".join(map(str, sys.version_info[:2]))
+        raise ConfigurationError(
+            f"program {file}",
+            f"line {getattr(error, 'lineno', '?')}: {getattr(error, 'msg', error)}",
+            f"this is Python {running}; the host may want another",
+        ) from error
 
 
 def named_tickers(program: Program, root: Path) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from moondev_ibkr.agents.hooks.launcher import find_program, run_program
+from moondev_ibkr.brokers.errors import ConfigurationError
 
 
 @pytest.fixture
@@ -50,6 +51,12 @@ def test_the_block_comes_before_main(host: Path) -> None:
         "    import asyncio\n    answer = asyncio.run(main())\n",
     )
     assert module.answer == 7
+
+
+def test_a_program_that_cannot_be_read_is_told_in_one_line(host: Path) -> None:
+    (host / "src" / "program.py").write_text("x = 1\ndef main(:\n")
+    with pytest.raises(ConfigurationError, match=r"program\.py: line 2: invalid syntax"):
+        find_program(host, "src/program.py")
 
 
 def test_main_alone_is_run(host: Path) -> None:
