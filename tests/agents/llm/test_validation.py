@@ -47,6 +47,9 @@ def outcome(text: str) -> Assessment | RequestFailed:
     SCORES, CITED, st.dictionaries(st.sampled_from(["confidence", "direction", "extra", "reasoning"]), WILD, max_size=2)
 )
 @example(score=100, ids=["rsi14"], more={})
+@example(score=50, ids=["rsi14", "insider_tip"], more={})
+@example(score=101, ids=["rsi14"], more={})
+@example(score="50", ids=["rsi14"], more={})
 def test_nothing_outside_the_bounds_ever_comes_out(score: Any, ids: list[str], more: dict[str, Any]) -> None:
     answer = outcome(judgement(score=score, ids=tuple(ids), **more))
     if isinstance(answer, RequestFailed):
@@ -64,7 +67,7 @@ def test_nothing_outside_the_bounds_ever_comes_out(score: Any, ids: list[str], m
 @example("9" * 5_000)
 @example('{"score": ' + "9" * 5_000 + "}")
 @example('"\ud800"')
-@example(" " * (LONGEST_ANSWER + 1))
+@example("{" + " " * LONGEST_ANSWER + judgement(ids=IDS)[1:])
 def test_free_text_is_never_an_answer(text: str) -> None:
     with pytest.raises(RequestFailed) as caught:
         validated(text, ASKED)
