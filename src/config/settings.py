@@ -28,6 +28,7 @@ from pydantic_settings import (
 )
 
 from ..brokers.errors import ConfigurationError, LiveNotAllowed
+from .gateways import MOST_CONNECTIONS, Balance, GatewayMode, GatewayRow, read_rows
 from .profiles import PROFILES, Profile, ProfileName
 
 PREFIXES = ("IB_", "IBKR_")
@@ -128,6 +129,13 @@ class Settings(BaseSettings):
     failover: FailoverMode = FailoverMode.OFF
     #: Seconds that TWS may be lost before orders go through the portal; market data moves at once.
     failover_after: Annotated[float, Field(ge=0, le=3600)] = 10.0
+    #: More gateways for market data, `host:port` with options after it (mode=tls, weight=2, backup, …); see
+    #: docs/gateway-pool.md. Orders keep to IB_HOST and IB_PORT; a row with that address sets its options.
+    gateways: Annotated[tuple[GatewayRow, ...], NoDecode] = ()
+    #: Which of the gateways gets the next question or line.
+    gateway_balance: Balance = Balance.LEAST_LOADED
+    #: Connect backup gateways at the start; else only when another gateway is lost.
+    gateway_prewarm: bool = True
     #: What listens on the socket, which decides the standard port.
     software: Software = Software.GATEWAY
     #: 0 also sees orders placed by hand; 1 to 31 are ordinary.
@@ -225,7 +233,21 @@ class Settings(BaseSettings):
     def _networks(cls, value: Any) -> Any:
         return tuple(ip_network(part) if isinstance(part, str) else part for part in cls._split(value))
 
-    @field_validator("environment", "software", "failover", "profile", "commission_plan", "log_format", mode="before")
+    @field_validator("gateways", mode="before")
+    @classmethod
+    def _rows(cls, value: Any) -> Any:
+        return read_rows(value)
+
+    @field_validator(
+        "environment",
+        "software",
+        "failover",
+        "gateway_balance",
+        "profile",
+        "commission_plan",
+        "log_format",
+        mode="before",
+    )
     @classmethod
     def _lower(cls, value: Any) -> Any:
         return value.strip().lower() if type(value) is str else value
@@ -260,9 +282,32 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _port_fits(self) -> Settings:
         for (environment, software), port in TWS_PORTS.items():
-            if self.port == port and environment is not self.environment:
+            used = {self.port, *(row.port for row in self.gateways if row.mode is not GatewayMode.PORTAL)}
+            if port in used and environment is not self.environment:
                 raise ValueError(f"port {port} is that of {software} in environment {environment}")
         return self
+
+    @model_validator(mode="after")
+    def _gateways_fit(self) -> Settings:
+        first = self.order_gateway
+        if first.mode not in (GatewayMode.DIRECT, GatewayMode.TLS) or first.backup:
+            raise ValueError(f"gateway {first.address} carries the orders: mode direct or tls, and no backup")
+        count = 1 + len(self.data_gateways)
+        if count > MOST_CONNECTIONS:
+            raise ValueError(f"{count} connections, and a pool has at most {MOST_CONNECTIONS}")
+        return self
+
+    @property
+    def order_gateway(self) -> GatewayRow:
+        """The gateway at IB_HOST and IB_PORT, with the options of the first row that has its address."""
+        found = (row for row in self.gateways if (row.host, row.port) == (self.host, self.tws_port))
+        return next(found, GatewayRow(host=self.host, port=self.tws_port))
+
+    @property
+    def data_gateways(self) -> tuple[GatewayRow, ...]:
+        """Every other row, in the order given."""
+        first = self.order_gateway
+        return tuple(row for row in self.gateways if row is not first)
 
     @property
     def tws_port(self) -> int:
@@ -370,6 +415,9 @@ def _problem(row: Mapping[str, Any]) -> tuple[str, str]:
     if row["type"] == "extra_forbidden":
         close = difflib.get_close_matches(name, Settings.model_fields, 1, 0.6)
         return f"setting {location[0]!r}", "there is no such setting" + (f"; did you mean {close[0]}?" if close else "")
+    if len(location) > 1 and location[1].isdigit():
+        variable = f"IB_{name.upper()}, row {int(location[1]) + 1}"
+        variable += f", {location[2]}" if len(location) > 2 else ""
     shown = "***" if name == "secrets" else repr(row["input"])
     return f"setting {variable}={shown}", _words(row)
 

@@ -34,6 +34,7 @@ from .ib_contracts import ContractBook, as_instrument
 from .ib_data_manager import DataPolicy, IBDataManager
 from .ib_failover import Failover
 from .ib_feed_watch import FeedWatch
+from .ib_gateway_pool import GatewayPool
 from .ib_health import health_of
 from .ib_history import HistoryStore
 from .ib_news import IBNews
@@ -86,7 +87,9 @@ class IBAdapter(ManagedBroker):
         self._professional = professional
         self._margin_what_if = margin_what_if
         self._closes_journal = False
-        self._lease: ClientLease | None = None
+        self._leases: tuple[ClientLease, ...] = ()
+        #: Several gateways for market data; None with one (docs/gateway-pool.md).
+        self.pool: GatewayPool | None = None
         self.contracts = ContractBook(transport, clock, contracts_file)
         self.pacer = HistoricalPacer(clock.monotonic)
         self.history = HistoryStore(transport, self.pacer, clock, self._session_close, keep=keep_history)
@@ -162,7 +165,8 @@ class IBAdapter(ManagedBroker):
             failover=session.failover,
         )
         adapter._closes_journal = owned
-        adapter._lease = session.lease
+        adapter._leases = session.leases
+        adapter.pool = session.pool
         return adapter
 
     def _make_manager(self, settings: OrderSettings) -> OrderManager:
@@ -209,13 +213,13 @@ class IBAdapter(ManagedBroker):
         await self.data.close()
         self.contracts.save()
         await (self.failover or self.transport).disconnect()
-        if self._lease is not None:
-            self._lease.release()
+        for lease in self._leases:
+            lease.release()
         if self._closes_journal:
             self.journal.close()
 
     def health(self) -> Health:
-        return health_of(self.transport, self.failover, self.manager.halted, is_trading=self._trading)
+        return health_of(self.transport, self.failover, self.manager.halted, self.pool, is_trading=self._trading)
 
     def accounts(self) -> tuple[str, ...]:
         accounts = self.transport.accounts()

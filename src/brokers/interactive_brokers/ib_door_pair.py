@@ -103,18 +103,31 @@ class DoorPair:
     # What the doors tell
 
     def _on_link(self, door: IbTransport, event: LinkEvent) -> None:
+        if event.scope is LinkScope.DATA:
+            self._on_data_link(door, event)
+            return
         self.health[door.name].hear(event)
         self.watch(door, event)
         if event.kind is LinkEventKind.ALARM:
             self.tell(LinkEventKind.ALARM, f"{door.name}: {event.text}", code=event.code)
             return
-        is_live, is_data = door is self.live, door is self.data
+        is_live, is_data = door is self.live, door is self.data and event.scope is not LinkScope.ORDERS
         if not is_live and not is_data:
             return
         scope = LinkScope.ALL if is_live and is_data else LinkScope.ORDERS if is_live else LinkScope.DATA
         self._hand_on(event, scope, door)
         other = self.other(door)
         if is_data and event.kind is LinkEventKind.LOST and other.state is LinkState.READY:
+            self.move_data(other, event.text)
+
+    def _on_data_link(self, door: IbTransport, event: LinkEvent) -> None:
+        """Of a pool of gateways: one that has no orders says nothing of the door."""
+        if door is not self.data:
+            return
+        for listener in tuple(self._link_listeners):
+            listener(event)
+        other = self.other(door)
+        if event.kind is LinkEventKind.LOST and other.state is LinkState.READY:
             self.move_data(other, event.text)
 
     def _hand_on(self, event: LinkEvent, scope: LinkScope, door: IbTransport) -> None:

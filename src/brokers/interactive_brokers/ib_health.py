@@ -7,15 +7,23 @@ from datetime import timedelta
 from ..base_broker import Health
 from .ib_failover import Failover
 from .ib_failover_policy import FailoverStatus
+from .ib_gateway_pool import GatewayPool
 from .ib_transport import IbTransport, LinkState
 
 #: The market clock may be this far from the machine's before health says so (fault C28).
 CLOCK_ALARM = timedelta(seconds=1)
 #: Rows that are told and keep nobody from trading.
-_ADVISORY = ("farm", "clock", "door")
+_ADVISORY = ("farm", "clock", "door", "gateway")
 
 
-def health_of(transport: IbTransport, failover: Failover | None, halted: str | None, *, is_trading: bool) -> Health:
+def health_of(
+    transport: IbTransport,
+    failover: Failover | None,
+    halted: str | None,
+    pool: GatewayPool | None = None,
+    *,
+    is_trading: bool,
+) -> Health:
     """`halted` is the kill switch's reason, None while it is off."""
     state = transport.state
     rows: list[tuple[str, bool, str]] = [("link", state is LinkState.READY, str(state))]
@@ -23,6 +31,8 @@ def health_of(transport: IbTransport, failover: Failover | None, halted: str | N
     rows += [(f"farm {name}", False, text) for name, text in transport.farms_down.items()]
     if failover is not None:
         rows += _door_rows(failover.status())
+    if pool is not None:
+        rows += _gateway_rows(pool)
     rows.append(("kill switch", halted is None, halted or "off"))
     offset = transport.clock_offset()
     if offset is not None:
@@ -40,4 +50,15 @@ def _door_rows(status: FailoverStatus) -> list[tuple[str, bool, str]]:
         seen = door.notes[0].meaning if door.notes else ""
         told = [str(door.state), " and ".join(duties), seen]
         rows.append((f"door {door.name}", door.state is LinkState.READY, "; ".join(text for text in told if text)))
+    return rows
+
+
+def _gateway_rows(pool: GatewayPool) -> list[tuple[str, bool, str]]:
+    rows = []
+    for one in pool.status():
+        duties = "orders and data" if one.has_orders else "backup" if one.is_backup else "data"
+        told = [str(one.state), duties, f"{one.lines + one.streams} lines", one.last_error]
+        if one.state is LinkState.READY and not one.is_responsive:
+            told[0] += ", no heartbeat"
+        rows.append((f"gateway {one.name}", one.is_responsive, "; ".join(text for text in told if text)))
     return rows

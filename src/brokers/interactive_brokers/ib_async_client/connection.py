@@ -48,8 +48,8 @@ def set_socket_options(sock: socket.socket) -> dict[str, int]:
     return result
 
 
-async def open_tcp(protocol: asyncio.Protocol, host: str, port: int) -> asyncio.Transport:
-    """Connect a socket that had its options set beforehand (buffer sizes only count before the handshake)."""
+async def open_socket(host: str, port: int) -> socket.socket:
+    """Connect a socket that had its options set beforehand (buffer sizes only count before the handshake). OSError."""
     loop = asyncio.get_running_loop()
     failures: list[OSError] = []
     for family, kind, proto, _, address in await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM):
@@ -65,10 +65,16 @@ async def open_tcp(protocol: asyncio.Protocol, host: str, port: int) -> asyncio.
         except BaseException:
             sock.close()
             raise
-        transport, _ = await loop.create_connection(lambda: protocol, sock=sock)
-        return transport
+        return sock
     refused = [error for error in failures if isinstance(error, ConnectionRefusedError)]
     raise refused[0] if refused else failures[0] if failures else OSError(f"no address for {host}:{port}")
+
+
+async def open_tcp(protocol: asyncio.Protocol, host: str, port: int) -> asyncio.Transport:
+    """An Opener: plain TCP."""
+    loop = asyncio.get_running_loop()
+    transport, _ = await loop.create_connection(lambda: protocol, sock=await open_socket(host, port))
+    return transport
 
 
 class LinkConnection(Connection):
