@@ -82,6 +82,7 @@ VERBS = [
     "health",
     "latency_report",
     "live_bars",
+    "market_hours",
     "market_time",
     "modify",
     "open_orders",

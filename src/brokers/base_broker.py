@@ -188,7 +188,7 @@ class BaseBroker(abc.ABC):
     def stream(
         self, symbols: Iterable[Symbol], kinds: Iterable[StreamKind] = (StreamKind.QUOTES,)
     ) -> Subscription[MarketEvent]:
-        """Quotes, trades, depth as they come, with Gap and Resumed in their place."""
+        """Quotes, trades, depth, headlines as they come, with Gap and Resumed in their place."""
 
     # Options and news: data only. A broker without them raises NotSupported.
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 
 import pytest
 from moondev_ibkr.brokers.base_broker import BaseBroker
-from moondev_ibkr.brokers.domain.news import ArticleKind
+from moondev_ibkr.brokers.domain.market_data import StreamKind
+from moondev_ibkr.brokers.domain.news import ArticleKind, Headline
 from moondev_ibkr.brokers.errors import InvalidRequest, NoData, NoPermission, UnknownInstrument
 
 from .gateway_world import GatewayWorld
@@ -67,3 +69,35 @@ async def test_both_brokers_tell_the_same() -> None:
             await world.close()
         told.append([(row.time, row.provider, row.article_id, row.text) for row in rows])
     assert told[0] == told[1]
+
+
+async def test_news_is_streamed_as_it_is_published_and_nothing_else_with_it(world: World, broker: BaseBroker) -> None:
+    stream = broker.stream(["AAPL", "MSFT"], [StreamKind.NEWS])
+    published: list[Headline] = []
+
+    async def take() -> None:
+        async for event in stream:
+            assert isinstance(event, Headline)
+            published.append(event)
+
+    taking = asyncio.ensure_future(take())
+    await asyncio.sleep(0)
+    await subscribed(world)
+    # prices have ended by then, sessions go on
+    await world.to(6 * 24 * 60)
+    rows = [row for symbol in ("AAPL", "MSFT") for row in await broker.headlines(symbol, start=OPEN, count=300)]
+    async with asyncio.timeout(5):
+        while len(published) < len(rows):
+            await asyncio.sleep(0.005)
+    assert len(rows) > 1
+    assert published == sorted(rows, key=lambda row: row.time)
+    await stream.aclose()
+    await taking
+
+
+async def subscribed(world: World) -> None:
+    """The gateway has read the subscription before its time moves on."""
+    if isinstance(world, GatewayWorld):
+        async with asyncio.timeout(5):
+            while sum(len(session.numbers("quotes")) for session in world.gateway.door.sessions.values()) < 2:
+                await asyncio.sleep(0.005)

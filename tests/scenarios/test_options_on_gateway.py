@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from moondev_ibkr.brokers.domain.market_data import DataType
+from moondev_ibkr.brokers.domain.market_data import DataType, Gap, Resumed, StreamKind
 from moondev_ibkr.brokers.domain.options import OptionActivity, OptionQuote
 from moondev_ibkr.brokers.errors import DeadlineExceeded, InvalidRequest, LinkError, NoPermission
 from moondev_ibkr.brokers.interactive_brokers.ib_data_manager import DataPolicy
@@ -166,3 +166,29 @@ async def _keep_moving(world: AdapterWorld) -> None:
     while True:
         await world.advance(10)
         await asyncio.sleep(0.01)
+
+
+async def test_a_stream_of_news_outlives_its_link_and_gives_its_line_back():
+    async with adapter_world() as world:
+        stream = world.adapter.stream(["AAPL"], [StreamKind.NEWS])
+        first = asyncio.ensure_future(anext(stream))
+        await world.until(lambda: lines_of(world) == 1, "the subscription to arrive")
+        world.arm("headline", "AAPL", "PPRA", "First")
+        assert (await first).text == "First"
+        world.arm("reset")
+        await world.until_restored()
+        await world.until(lambda: lines_of(world) == 1, "the subscription to be made again")
+        world.arm("headline", "AAPL", "", "Second")
+        world.arm("headline", "MSFT", "", "Of another stock")
+        world.arm("headline", "AAPL", "", "Third")
+        seen = [await anext(stream) for _ in range(4)]
+        assert [type(event) for event in seen[:2]] == [Gap, Resumed]
+        assert [event.text for event in seen[2:]] == ["Second", "Third"]
+        await stream.aclose()
+        await world.until(lambda: lines_of(world) == 0, "the line to be given back")
+
+
+async def test_a_stream_of_news_needs_a_provider():
+    async with adapter_world(door=DoorSettings(port=0, news_providers=())) as world:
+        with pytest.raises(NoPermission):
+            await anext(world.adapter.stream(["AAPL"], [StreamKind.NEWS]))

@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from ..errors import InvalidRequest
 from .instrument import Instrument
+from .news import Headline
 
 
 class StreamKind(StrEnum):
@@ -16,6 +17,7 @@ class StreamKind(StrEnum):
     TRADES = "TRADES"
     DEPTH = "DEPTH"
     TICK_BY_TICK = "TICK_BY_TICK"
+    NEWS = "NEWS"
 
 
 class DataType(StrEnum):
@@ -160,7 +162,7 @@ class Resumed:
     symbols: tuple[str, ...] = ()
 
 
-MarketEvent = Quote | Trade | BidAsk | Depth | Gap | Resumed
+MarketEvent = Quote | Trade | BidAsk | Depth | Headline | Gap | Resumed
 
 
 class BarSize(StrEnum):

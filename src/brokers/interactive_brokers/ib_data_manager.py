@@ -17,7 +17,7 @@ from ..base_broker import Symbol
 from ..domain.clock import Clock
 from ..domain.instrument import Instrument
 from ..domain.market_data import Bar, BarSize, BarSource, Gap, MarketEvent, Quote, Resumed, StreamKind, Trade
-from ..errors import BrokerError, DeadlineExceeded, InvalidRequest, NoData, RequestFailed
+from ..errors import BrokerError, DeadlineExceeded, InvalidRequest, NoData, NoPermission, RequestFailed
 from .ib_contracts import ContractBook, as_instrument
 from .ib_history import HistoryStore, Series
 from .ib_live_bars import LiveBars
@@ -97,7 +97,9 @@ class IBDataManager:
         #: Contract number -> the last snapshot, asked for because its line had been quiet.
         self._snapshots: dict[int, Quote] = {}
         self._streamed: dict[int, int] = {}
+        #: Lines of questions and of news, which no quote shares.
         self._lent = 0
+        self._news: dict[MarketStream, int] = {}
         self._live: weakref.WeakSet[LiveBars] = weakref.WeakSet()
         self._handles: dict[MarketStream, list[int]] = {}
         self._held: dict[MarketStream, list[int]] = {}
@@ -311,6 +313,7 @@ class IBDataManager:
     async def open_stream(self, symbols: Iterable[Symbol], kinds: frozenset[StreamKind]) -> MarketStream:
         """Qualify, subscribe, and answer the queue that gets everything from now on."""
         wanted = await asyncio.gather(*(self._contracts.qualify(symbol) for symbol in symbols))
+        providers = await self._news_providers() if StreamKind.NEWS in kinds else []
         stream = self.hub.open(wanted, kinds, self._stream_ended)
         handles = self._handles.setdefault(stream, [])
         try:
@@ -323,12 +326,23 @@ class IBDataManager:
                     handles.append(self._transport.subscribe_ticks(instrument, "BidAsk"))
                 if StreamKind.DEPTH in kinds:
                     handles.append(self._transport.subscribe_depth(instrument, self.policy.depth_rows))
+                if StreamKind.NEWS in kinds:
+                    self._make_room()
+                    self._lent += 1
+                    self._news[stream] = self._news.get(stream, 0) + 1
+                    handles.append(self._transport.subscribe_news(instrument, providers))
         except BrokerError:
             stream.close()
             raise
         if self._gap is not None:
             stream.offer(self._gap)
         return stream
+
+    async def _news_providers(self) -> list[str]:
+        providers = [row.code for row in await self._transport.news_providers()]
+        if not providers:
+            raise NoPermission("a stream of news", "this login has no news provider", "subscribe to one for the API")
+        return providers
 
     def _hold_line(self, instrument: Instrument, stream: MarketStream) -> None:
         number = instrument.con_id or 0
@@ -344,6 +358,7 @@ class IBDataManager:
             self._streamed[number] -= 1
             if not self._streamed[number]:
                 del self._streamed[number]
+        self._lent -= self._news.pop(stream, 0)
         for handle in self._handles.pop(stream, []):
             self._transport.unsubscribe(handle)
 

@@ -336,6 +336,9 @@ class DoorPair:
     def subscribe_depth(self, instrument: Instrument, rows: int) -> int:
         return self._streams.open(lambda door: door.subscribe_depth(instrument, rows), f"depth of {instrument}")
 
+    def subscribe_news(self, instrument: Instrument, providers: Sequence[str]) -> int:
+        return self._streams.open(lambda door: door.subscribe_news(instrument, providers), f"news of {instrument}")
+
     def unsubscribe(self, handle: int) -> None:
         self._streams.close(handle)
 

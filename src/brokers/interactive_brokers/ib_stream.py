@@ -10,12 +10,13 @@ from typing import cast
 
 from ..domain.instrument import Instrument
 from ..domain.market_data import BidAsk, Depth, Gap, MarketEvent, Resumed, StreamKind, Trade
+from ..domain.news import Headline
 from .ib_transport import QuoteLine
 
-#: Trades, tick-by-tick and depth events that one consumer may fall behind.
+#: Trades, tick-by-tick, depth events and headlines that one consumer may fall behind.
 QUEUE_LIMIT = 10_000
 #: What may be dropped, and the markers that may not; anything else in a queue is a line.
-_PLAIN = (Trade, BidAsk, Depth)
+_PLAIN = (Trade, BidAsk, Depth, Headline)
 _MARKERS = (Gap, Resumed)
 _EVENTS = frozenset((*_PLAIN, *_MARKERS))
 
@@ -215,6 +216,9 @@ class StreamHub:
 
     def on_depth(self, depth: Depth) -> None:
         self._give(depth.instrument, StreamKind.DEPTH, depth)
+
+    def on_news(self, headline: Headline) -> None:
+        self._give(headline.instrument, StreamKind.NEWS, headline)
 
     def _give(self, instrument: Instrument, kind: StreamKind, event: MarketEvent) -> None:
         for stream in self._events.get((instrument.con_id or 0, kind), ()):

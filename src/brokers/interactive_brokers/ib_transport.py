@@ -163,6 +163,8 @@ class MarketListener(Protocol):
 
     def on_depth(self, depth: Depth) -> None: ...
 
+    def on_news(self, headline: Headline) -> None: ...
+
 
 LinkListener = Callable[[LinkEvent], None]
 PositionListener = Callable[[Position], None]
@@ -257,8 +259,12 @@ class IbTransport(OrderPort, Protocol):
 
     def subscribe_depth(self, instrument: Instrument, rows: int) -> int: ...
 
+    def subscribe_news(self, instrument: Instrument, providers: Sequence[str]) -> int:
+        """Headlines as these providers publish them."""
+        ...
+
     def unsubscribe(self, handle: int) -> None:
-        """Ends a tick-by-tick, depth or live-bar subscription; unknown handles are ignored."""
+        """Ends a tick-by-tick, depth, news or live-bar subscription; unknown handles are ignored."""
         ...
 
     # History

@@ -234,7 +234,12 @@ class PaperBroker(ManagedBroker):
     def stream(
         self, symbols: Iterable[Symbol], kinds: Iterable[StreamKind] = (StreamKind.QUOTES,)
     ) -> Subscription[MarketEvent]:
-        return self.market.stream([self.market.details(as_instrument(s)).instrument for s in symbols], kinds)
+        chosen = frozenset(kinds)
+        instruments = [self.market.details(as_instrument(symbol)).instrument for symbol in symbols]
+        stream = self.market.stream(instruments, chosen)
+        if StreamKind.NEWS in chosen:
+            stream.on_close(self.news.follow(instruments, stream.put))
+        return stream
 
     # Options and news
 

@@ -357,6 +357,9 @@ class IbAsyncClient(NullListener):
     def subscribe_depth(self, instrument: Instrument, rows: int) -> int:
         return self._market.subscribe_depth(instrument, rows)
 
+    def subscribe_news(self, instrument: Instrument, providers: Sequence[str]) -> int:
+        return self._market.subscribe_news(instrument, providers)
+
     def unsubscribe(self, handle: int) -> None:
         self._market.unsubscribe_stream(handle)
 

@@ -15,12 +15,14 @@ from ib_async.ticker import Ticker
 from ...domain.clock import Clock
 from ...domain.instrument import Instrument
 from ...domain.market_data import Bar, BidAsk, DataType, Quote, Trade
+from ...domain.news import Headline
 from ...errors import BrokerError, DeadlineExceeded, InvalidData, LinkError, NoPermission, UsageError
 from ..ib_error_codes import PERMISSION_CODES, RequestEffect, request_effect
 from ..ib_transport import BarListener, BarRequest, MarketListener
 from ..ib_vocabulary import BAR_SIZE_WORDS, DATA_TYPE_CODES, WHAT_TO_SHOW
 from .api import TwsApi
 from .listener import ErrorMessage
+from .news import without_remarks
 from .pending import request_failure
 from .quote_line import Line
 from .translate import to_bar, to_contract, to_depth, to_quote
@@ -29,18 +31,21 @@ logger = logging.getLogger(__name__)
 
 #: Generic ticks asked for with every quote line: 236 shortable shares.
 GENERIC_TICKS = "236"
+#: News alone, without quotes.
+NEWS_TICKS = "mdoff,292"
 #: IB's codes for "no live data; delayed data could be had".
 DELAYED_POSSIBLE = frozenset({354, 10089, 10168})
 
 
 @dataclass(slots=True)
 class _Stream:
-    """A tick-by-tick, depth or bar subscription as it was intended."""
+    """A tick-by-tick, depth, news or bar subscription as it was intended."""
 
     handle: int
     kind: str
     instrument: Instrument
     rows: int = 0
+    providers: tuple[str, ...] = ()
     request_id: int = 0
     listener: BarListener | None = None
     bars: BarDataList = field(default_factory=BarDataList)
@@ -64,6 +69,7 @@ class MarketLines:
         #: Seconds from the packet's arrival to the end of its dispatch, the latest thousand.
         self.dispatch_times: list[float] = []
         api.wrapper.on_packet = self._on_packet
+        api.wrapper.on_news = self._on_news
 
     def add_listener(self, listener: MarketListener) -> None:
         self._listeners.append(listener)
@@ -178,6 +184,9 @@ class MarketLines:
     def subscribe_depth(self, instrument: Instrument, rows: int) -> int:
         return self._open(_Stream(0, "Depth", instrument, rows))
 
+    def subscribe_news(self, instrument: Instrument, providers: Sequence[str]) -> int:
+        return self._open(_Stream(0, "News", instrument, providers=tuple(providers)))
+
     def _open(self, stream: _Stream) -> int:
         stream.handle = self._next_handle
         self._next_handle += 1
@@ -198,6 +207,9 @@ class MarketLines:
         )
         if stream.kind == "Depth":
             client.reqMktDepth(stream.request_id, contract, stream.rows, True, [])
+        elif stream.kind == "News":
+            generics = f"{NEWS_TICKS}:{'+'.join(stream.providers)}"
+            client.reqMktData(stream.request_id, contract, generics, False, False, [])
         else:
             client.reqTickByTickData(stream.request_id, contract, stream.kind, 0, False)
 
@@ -246,6 +258,8 @@ class MarketLines:
             client.cancelHistoricalData(stream.request_id)
         elif stream.kind == "Depth":
             client.cancelMktDepth(stream.request_id, True)
+        elif stream.kind == "News":
+            client.cancelMktData(stream.request_id)
         else:
             client.cancelTickByTickData(stream.request_id)
 
@@ -312,6 +326,16 @@ class MarketLines:
                 both = BidAsk(instrument, at, tick.bidPrice, tick.askPrice, tick.bidSize, tick.askSize)
                 for listener in self._listeners:
                     listener.on_bid_ask(both)
+
+    def _on_news(self, request_id: int, published: int, provider: str, article_id: str, text: str) -> None:
+        """`published` in milliseconds since 1970."""
+        stream = next((row for row in self._streams.values() if row.request_id == request_id), None)
+        if stream is None:
+            return
+        time = datetime.fromtimestamp(published / 1000, UTC)
+        headline = Headline(stream.instrument, time, provider, article_id, without_remarks(text))
+        for listener in self._listeners:
+            listener.on_news(headline)
 
     def on_error(self, message: ErrorMessage) -> None:
         """An error that names a stream: an advisory changes nothing, a terminal one ends it with its reason."""

@@ -110,6 +110,8 @@ class LinkWrapper(AnsweringWrapper):
         #: Called once a packet with the lines and the Tickers that it changed; ib_async's own events are for whoever
         #: listens to them.
         self.on_packet: Callable[[list[Line], set[Any]], None] | None = None
+        #: Called with request id, milliseconds since 1970, provider, article id and headline of each piece of news.
+        self.on_news: Callable[[int, int, str, str, str], None] | None = None
         self._last_time: datetime | None = None
         #: Listener methods that raised, by name.
         self.listener_failures: Counter[str] = Counter()
@@ -398,6 +400,13 @@ class LinkWrapper(AnsweringWrapper):
         super().updateNewsBulletin(msgId, msgType, message, origExchange)
         while len(self.msgId2NewsBulletin) > NEWS_MEMORY:
             del self.msgId2NewsBulletin[next(iter(self.msgId2NewsBulletin))]
+
+    def tickNews(
+        self, reqId: int, timeStamp: int, providerCode: str, articleId: str, headline: str, extraData: str
+    ) -> None:
+        super().tickNews(reqId, timeStamp, providerCode, articleId, headline, extraData)
+        if self.on_news is not None:
+            self._tell(self.on_news, reqId, timeStamp, providerCode, articleId, headline)
 
     def commissionReport(self, commissionReport: CommissionReport) -> None:
         self._tell(self.listener.on_commission, commissionReport)

@@ -342,6 +342,9 @@ class IbPortalClient:
     def subscribe_depth(self, instrument: Instrument, rows: int) -> int:
         return self._market.subscribe_depth(instrument, rows)
 
+    def subscribe_news(self, instrument: Instrument, providers: Sequence[str]) -> int:
+        raise NotSupported(f"news of {instrument}", "the portal has no news", _ELSEWHERE)
+
     def unsubscribe(self, handle: int) -> None:
         if not self._history.unsubscribe(handle):
             self._market.unsubscribe_depth(handle)
