@@ -260,7 +260,7 @@ def bars(symbol: str) -> Any:
     """Two questions have two answers, and neither has bars that never were."""
     from src import nice_funcs as n
 
-    first, second = n.get_data(symbol, 4.5, "1H"), n.get_data(symbol, 4.5, "30m")
+    first, second = n.get_data(symbol, 5.5, "1H"), n.get_data(symbol, 5.5, "30m")
     return [[len(one), one["Datetime (UTC)"].is_unique, "RSI" in one.columns] for one in (first, second)]
 
 
