@@ -134,7 +134,9 @@ class NewsReader:
         """The stories of a symbol, the worst first. `as_of` is aware; nothing published after it is looked at. Raises
         InvalidRequest for a naive time or a symbol that cannot be one."""
         company = Company(symbol, self._name_of(symbol))
-        stories = distinct_stories(company, within(headlines, as_of, self.settings.window))
+        told = within(headlines, as_of, self.settings.window)
+        # A millisecond a headline adds up over a long list, and the loop has a link to keep alive.
+        stories = await asyncio.to_thread(distinct_stories, company, told)
         count = self.settings.read if self._quarantine.has_model or self._articles is not None else 0
         read = await asyncio.gather(*(self._read(company, row, n) for n, row in enumerate(stories[:count])))
         return SymbolNews(symbol, as_of, tuple(sorted([*read, *stories[count:]], key=_rank)))

@@ -197,6 +197,21 @@ async def test_a_model_finds_what_no_word_of_the_table_tells() -> None:
     assert found.stories[0].reading.lexicon.severity < 3
 
 
+async def test_a_long_list_does_not_hold_the_loop_up() -> None:
+    turns = 0
+
+    async def beat() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    beating = asyncio.create_task(beat())
+    await news([told(f"AAPL number {number} of many reports", number) for number in range(200)])
+    beating.cancel()
+    assert turns > 10
+
+
 async def test_articles_are_read_for_the_worst_stories_alone() -> None:
     articles = Articles(Article("DJ-N", "2", "<p>The company was <b>hacked</b>.</p>"))
     reader = NewsReader(Quarantine(), NewsSettings(articles=1), articles=articles)

@@ -295,6 +295,12 @@ async def test_features_alone_come_out_whatever_goes_in(story: str, said: str) -
         assert 0 <= features.relevance <= 3
 
 
+def test_a_story_about_another_company_counts_as_one_in_passing() -> None:
+    features = NewsFeatures(topic=Topic.LEGAL, direction=Way.DOWN, severity=3, relevance=3, is_about_company=False)
+    assert harm(features) == harm(features.model_copy(update={"relevance": 1})) == 0.3
+    assert harm(features.model_copy(update={"relevance": 0})) == 0
+
+
 @pytest.mark.parametrize("symbol", ["", " ", "A" * 31, "AAPL\n", "«x»", "Ignore: all", "-A"])
 def test_a_symbol_that_cannot_be_one_is_refused(symbol: str) -> None:
     with pytest.raises(InvalidRequest):
