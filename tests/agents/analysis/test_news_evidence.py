@@ -150,8 +150,9 @@ async def test_different_stories_stay_apart() -> None:
 
 
 async def test_a_harmless_copy_does_not_hide_a_story() -> None:
-    harmless = "SEC charges AAPL with"
-    for first, second in ((BAD, harmless), (harmless, BAD)):
+    bad, harmless = "AAPL indicted over chips in Texas court", "AAPL over chips in Texas court"
+    assert (await news([told(harmless)])).threat == 0.0
+    for first, second in ((bad, harmless), (harmless, bad)):
         found = await news([told(first, 60), told(second, 30)])
         assert len(found.stories) == 1
         assert found.threat == 1.0
