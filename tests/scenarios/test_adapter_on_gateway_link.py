@@ -250,6 +250,19 @@ async def test_c05_the_brokers_own_link_down_refuses_orders_and_keeps_the_socket
         assert order.state is OrderState.FILLED
 
 
+async def test_a_line_asked_for_while_ib_was_away_is_asked_for_again_when_it_is_back():
+    async with adapter_world() as world:
+        instrument = (await world.adapter.details("AAPL")).instrument
+        world.gateway.doors.tws.door.lose_session(queue_orders=False)
+        await world.until(lambda: world.client.state is LinkState.BROKER_DOWN, "the news")
+        line = world.client.subscribe_quotes(instrument)
+        await world.client.market_time()
+        assert line.last_update is None, "nobody answers it now"
+        world.gateway.doors.tws.door.regain_session(1102)
+        await world.until_restored()
+        await world.until(lambda: line.last_update is not None, "its first tick")
+
+
 async def test_c01_q6_a_fill_missed_in_the_gap_is_told_once_as_recovered():
     async with adapter_world() as world:
         await world.adapter.quote("AAPL")

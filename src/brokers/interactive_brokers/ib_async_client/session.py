@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -237,7 +238,11 @@ class Session(LinkSession):
         text = f"IB error {message.code}: {message.text}"
         lost = lost or self._owes_restoring
         self._owes_restoring = False
-        restored, failed = self._owner.restore_subscriptions() if lost else (0, 0)
+        if lost:
+            restored, failed = self._owner.restore_subscriptions()
+        else:
+            # Kept by IB are the lines that it had; what was asked for while it was away reached nobody.
+            restored, failed = len(self._owner.restore_silent_lines(-math.inf)), 0
         self.tell(
             LinkEventKind.SUBSCRIPTIONS_RESTORED,
             text,
