@@ -151,3 +151,23 @@ async def test_an_option_is_quoted_and_nothing_else() -> None:
         assert gateway.exchange.open_orders() == []
         with pytest.raises(RequestError, match="No market data permissions"):
             await ib.reqHistoricalDataAsync(option, "", "1 D", "1 hour", "TRADES", True)
+
+
+async def test_a_calculation_gives_back_what_went_into_it() -> None:
+    async with moving_market() as (_, ib):
+        option, price = await at_the_money(ib)
+        valued = await ib.calculateOptionPriceAsync(option, 0.42, price)
+        assert valued is not None
+        assert (valued.impliedVol, valued.undPrice) == (0.42, price)
+        back = await ib.calculateImpliedVolatilityAsync(option, valued.optPrice, price)
+        assert back is not None
+        assert back.impliedVol == pytest.approx(0.42, abs=1e-5)
+        assert back.delta == pytest.approx(valued.delta, abs=1e-5)
+        none = await ib.calculateImpliedVolatilityAsync(option, 2 * price, price)
+        assert none is not None
+        assert (none.impliedVol, none.delta) == (None, None)
+        errors: list[int] = []
+        ib.errorEvent += lambda _id, code, *_: errors.append(code)
+        await ib.calculateOptionPriceAsync(option, 0.42, price)
+        await ib.reqCurrentTimeAsync()
+        assert errors == []  # none for the cancels that follow the answers

@@ -112,6 +112,24 @@ def test_model_prices_are_at_parity_and_inside_bid_and_ask() -> None:
     assert pairs > 50
 
 
+def test_the_spread_is_a_share_of_the_price_and_wider_away_from_the_money() -> None:
+    _, options = market()
+    listing = listed(options)
+    day = sorted(listing.monthly)[2]
+    spreads = {}
+    for key in listing.keys:
+        if key.expiry == day and key.right == "P":
+            state = options.quote(listing.details(key))
+            assert state is not None
+            assert state.ask is not None
+            if state.bid is not None:
+                assert float(state.ask - state.bid) >= 0.012 * state.model.price
+                spreads[key.strike] = float(state.ask - state.bid) - 0.012 * state.model.price
+    strikes = sorted(spreads)
+    middle = min(strikes, key=lambda strike: abs(float(strike) - listing.price))
+    assert spreads[strikes[0]] > spreads[middle] < spreads[strikes[-1]]
+
+
 def test_calls_fall_and_puts_rise_with_the_strike_and_both_with_time() -> None:
     _, options = market()
     listing = listed(options)

@@ -17,6 +17,7 @@ from .contracts import HANDLERS as CONTRACTS
 from .depth import HANDLERS as DEPTH
 from .history import HANDLERS as HISTORY
 from .news import HANDLERS as NEWS
+from .option_values import HANDLERS as OPTION_VALUES
 from .orders import HANDLERS as ORDERS
 from .quotes import HANDLERS as QUOTES
 from .tick_by_tick import HANDLERS as TICK_BY_TICK
@@ -31,5 +32,6 @@ HANDLERS: dict[type[Request], Callable[..., Any]] = {
     **BARS,
     **HISTORY,
     **NEWS,
+    **OPTION_VALUES,
     **ORDERS,
 }
