@@ -13,7 +13,14 @@ from moondev_ibkr.brokers.errors import InvalidRequest
 from moondev_ibkr.brokers.simulation.commissions import PriceList
 from moondev_ibkr.brokers.simulation.exchange import Exchange
 from moondev_ibkr.brokers.simulation.models import ExchangeSettings
-from moondev_ibkr.brokers.simulation.options.listing import OPTION_CON_IDS, Listing, OptionKey, expiries, third_friday
+from moondev_ibkr.brokers.simulation.options.listing import (
+    OPTION_CON_IDS,
+    Listing,
+    OptionKey,
+    expiries,
+    strikes,
+    third_friday,
+)
 from moondev_ibkr.brokers.simulation.options.market import OptionMarket
 from moondev_ibkr.brokers.simulation.options.pricing import RATE
 from moondev_ibkr.brokers.simulation.prices import make_prices
@@ -61,6 +68,33 @@ def test_the_chain_is_a_cross_product_and_not_every_pair_is_a_contract() -> None
     for day in days:
         at = sorted(float(key.strike) for key in listing.keys if key.expiry == day and key.right == "C")
         assert at[0] < 0.85 * spot < 1.15 * spot < at[-1]
+
+
+@pytest.mark.parametrize("price", [0.7, 3.0, 24.0, 99.0, 480.0, 3_000.0, 90_000.0, 700_000.0])
+def test_strikes_stand_around_any_price_and_are_neither_few_nor_very_many(price: float) -> None:
+    for monthly, least, most in ((False, 1, 90), (True, 1, 160)):
+        found = strikes(price, monthly=monthly)
+        assert least <= len(found) <= most
+        assert found == sorted(set(found))
+        assert any(0.5 * price <= float(strike) <= 1.5 * price for strike in found)
+    assert set(strikes(price, monthly=False)) <= set(strikes(price, monthly=True))
+
+
+def test_a_share_of_some_cents_has_no_options() -> None:
+    assert strikes(0.2, monthly=True) == []
+
+
+def test_after_its_last_day_a_contract_is_quoted_no_more() -> None:
+    exchange, options = market()
+    listing = listed(options)
+    option = listing.details(listing.keys[0])
+    assert option.instrument.expiry == date(2026, 4, 17)
+    exchange.advance_to(datetime(2026, 4, 17, 19, 59, tzinfo=UTC))
+    last = options.quote(option)
+    assert last is not None
+    exchange.advance_to(datetime(2026, 4, 20, 15, 0, tzinfo=UTC))
+    assert options.quote(option) is None
+    assert date(2026, 4, 17) not in listed(options).days
 
 
 def test_contract_numbers_are_ours_unique_and_the_same_in_every_run() -> None:

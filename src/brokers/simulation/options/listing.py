@@ -28,8 +28,18 @@ OPTION_RULE = 9002
 
 _WEEKS, _MONTHS, _JANUARIES = 6, 6, 2
 #: Price below which strikes stand this far apart.
-_STEPS: tuple[tuple[float, str], ...] = ((25, "0.5"), (100, "1"), (200, "2.5"), (500, "5"), (1_000, "10"))
-_WIDEST = Decimal(25)
+_STEPS: tuple[tuple[float, str], ...] = (
+    (25, "0.5"),
+    (100, "1"),
+    (200, "2.5"),
+    (500, "5"),
+    (1_000, "10"),
+    (5_000, "25"),
+    (20_000, "100"),
+    (100_000, "500"),
+    (1_000_000, "5000"),
+)
+_WIDEST = Decimal(50_000)
 #: Share of the price on either side: every strike, and on monthly expiries every second one.
 _NEAR, _FAR = 0.2, 0.5
 #: Strikes stay while the price moves less than about this much.

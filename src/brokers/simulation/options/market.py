@@ -151,14 +151,13 @@ class OptionMarket:
         self, option: InstrumentDetails, *, moment: datetime | None = None, spot: float | None = None
     ) -> OptionState | None:
         """One listed contract at `moment` (None: now) with its stock at `spot` (None: where it is now); None before
-        the stock's first price."""
+        the stock's first price and after the contract's last day."""
         now = moment or self._exchange.now
         under = option.under_con_id or 0
         spot = self.spot(under) if spot is None else spot
-        day = self._day(under)
-        if day is None or spot is None:
+        day, key = self._day(under), key_of(option)
+        if day is None or spot is None or key.expiry < day.listing.day:
             return None
-        key = key_of(option)
         model = self._model(day, key, spot, now)
         bid, ask = _quoted(option, model.price, spot, float(key.strike))
         chance = Random(seed_for("sizes", self._seed, option.instrument.con_id, int(now.timestamp()) // 60))
@@ -328,6 +327,8 @@ class OptionMarket:
         source, symbol = self._exchange.prices, stock.instrument.symbol
         historical = historical_volatility(source, con_id, morning)
         listing = Listing(stock, self._calendar, today, price)
+        if not listing.keys:
+            return None
         shares = week_stats(source, con_id, morning).average_volume
         return _Day(
             listing,
