@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import date, timedelta
 from decimal import Decimal
 from math import exp
@@ -12,7 +12,7 @@ from moondev_ibkr.brokers.base_broker import BaseBroker
 from moondev_ibkr.brokers.domain.instrument import Instrument, SecType
 from moondev_ibkr.brokers.domain.options import OptionActivity, OptionQuote
 from moondev_ibkr.brokers.domain.order import NewOrder, OrderType, Side
-from moondev_ibkr.brokers.errors import BrokerError, InvalidRequest, NotSupported, UnknownInstrument
+from moondev_ibkr.brokers.errors import InvalidRequest, NotSupported, RiskRefusal, UnknownInstrument
 
 from .gateway_world import GatewayWorld
 from .portal_world import PortalWorld
@@ -97,9 +97,28 @@ async def test_activity_of_a_list_builds_up_and_a_bad_symbol_has_its_error(world
         assert (now.implied_volatility or 0) > 0.05
 
 
+async def test_an_option_has_details_and_a_plain_quote_as_any_contract(broker: BaseBroker) -> None:
+    call = (await contracts(broker))[0]
+    details = await broker.details(call)
+    assert (details.instrument.con_id or 0) >= 1_000_000_000
+    assert [(step.low_edge, step.increment) for step in details.increments] == [
+        (Decimal(0), Decimal("0.01")),
+        (Decimal(3), Decimal("0.05")),
+    ]
+    assert (details.under_con_id, details.liquid_hours) == (265598, details.trading_hours)
+    assert "20260415:0930-20260415:1600" in details.trading_hours
+    quote = await broker.quote(call)
+    told = (await broker.option_quotes([details.instrument]))[details.instrument]
+    assert isinstance(told, OptionQuote)
+    assert (quote.bid, quote.ask, quote.close) == (told.bid, told.ask, told.close)
+    assert quote.is_two_sided
+    with pytest.raises(UnknownInstrument):
+        await broker.details(replace(call, strike=Decimal("100.13")))
+
+
 async def test_orders_on_options_are_refused(broker: BaseBroker) -> None:
     option = (await contracts(broker))[0]
-    with pytest.raises(BrokerError):
+    with pytest.raises(RiskRefusal, match="rule tradable"):
         await broker.place(NewOrder(option, Side.BUY, Decimal(1), OrderType.LIMIT, Decimal(3)))
     assert broker.open_orders() == []
     assert await broker.positions() == []

@@ -113,7 +113,9 @@ async def adapter_world(
 ):
     """The world, connected unless told otherwise, with AAPL's line open and one minute of the session gone."""
     chosen = GatewaySettings(
-        tws=door or DoorSettings(port=0), clock=ClockMode.CONTROL, symbols=("AAPL", "MSFT"), **gateway_settings
+        tws=door or DoorSettings(port=0),
+        clock=ClockMode.CONTROL,
+        **{"symbols": ("AAPL", "MSFT"), **gateway_settings},
     )
     async with Gateway(chosen) as gateway:
         world = AdapterWorld(gateway, settings, policy, check)

@@ -7,10 +7,12 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from moondev_ibkr.brokers.domain.instrument import Instrument, SecType
 from moondev_ibkr.brokers.domain.market_data import DataType, Gap, Resumed, StreamKind
 from moondev_ibkr.brokers.domain.options import OptionActivity, OptionQuote
 from moondev_ibkr.brokers.errors import DeadlineExceeded, InvalidRequest, LinkError, NoPermission
 from moondev_ibkr.brokers.interactive_brokers.ib_data_manager import DataPolicy
+from moondev_ibkr.brokers.simulation.prices import PriceKind
 from moondev_ibkr.brokers.simulation.tws.settings import TwsSettings as DoorSettings
 
 from .adapter_world import QUICK, AdapterWorld, adapter_world
@@ -192,3 +194,11 @@ async def test_a_stream_of_news_needs_a_provider():
     async with adapter_world(door=DoorSettings(port=0, news_providers=())) as world:
         with pytest.raises(NoPermission):
             await anext(world.adapter.stream(["AAPL"], [StreamKind.NEWS]))
+
+
+async def test_a_future_is_quoted_with_no_generic_tick_that_only_stocks_have():
+    async with adapter_world(symbols=("AAPL", "MES"), price_kind=PriceKind.SYNTHETIC) as world:
+        quote = await world.adapter.quote(Instrument("MES", SecType.FUTURE, exchange="CME"))
+        assert quote.is_two_sided
+        shares, held = world.adapter.data.shortable((await world.adapter.quote("AAPL")).instrument)
+        assert None not in (shares, held)

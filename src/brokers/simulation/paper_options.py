@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..domain.instrument import Instrument, InstrumentDetails, SecType
+from ..domain.market_data import Quote
 from ..domain.options import OptionActivity, OptionChain, OptionQuote
 from ..errors import InvalidRequest, NoData, UnknownInstrument
 from .exchange import Exchange
@@ -31,7 +32,7 @@ class PaperOptions:
     def quote(self, option: Instrument) -> OptionQuote:
         """As a live line tells it. Raises InvalidRequest for what is no option, UnknownInstrument for what is not
         listed, NoData before the stock's first price."""
-        details = self._details(option)
+        details = self.details(option)
         state = self.market.quote(details)
         if state is None:
             raise NoData(f"quote of {option}", "its stock has no price yet", "advance the clock")
@@ -59,7 +60,24 @@ class PaperOptions:
             source=_SOURCE,
         )
 
-    def _details(self, option: Instrument) -> InstrumentDetails:
+    def plain_quote(self, option: Instrument) -> Quote:
+        """`quote` without what only options have."""
+        told = self.quote(option)
+        return Quote(
+            instrument=option,
+            time=told.time,
+            bid=told.bid,
+            ask=told.ask,
+            bid_size=told.bid_size,
+            ask_size=told.ask_size,
+            last=told.last,
+            close=told.close,
+            volume=told.volume,
+            source=told.source,
+        )
+
+    def details(self, option: Instrument) -> InstrumentDetails:
+        """The listed contract. Raises InvalidRequest for what is no option, UnknownInstrument when it is not listed."""
         if option.sec_type is not SecType.OPTION:
             raise InvalidRequest(f"option quote of {option}", "it is no option", "take contracts from a chain")
         listed = self.market.candidates(symbol=option.symbol, con_id=option.con_id or 0)

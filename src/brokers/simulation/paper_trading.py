@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from ..base_broker import Health, Subscription, Symbol, spelling
 from ..calendar import MarketCalendar
 from ..domain.account import AccountSummary, PnL, Position
-from ..domain.instrument import Instrument, InstrumentDetails
+from ..domain.instrument import Instrument, InstrumentDetails, SecType
 from ..domain.market_data import Bar, BarSize, BarSource, BarUpdate, MarketEvent, Quote, StreamKind
 from ..domain.news import Article, Headline, NewsProvider
 from ..domain.options import OptionActivity, OptionChain, OptionQuote
@@ -184,7 +184,9 @@ class PaperBroker(ManagedBroker):
 
     async def details(self, symbol: Symbol) -> InstrumentDetails:
         """With the trading hours of the days ahead, as IB tells them."""
-        plain = self.market.details(as_instrument(symbol))
+        instrument = as_instrument(symbol)
+        option = instrument.sec_type is SecType.OPTION
+        plain = self.options.details(instrument) if option else self.market.details(instrument)
         number, day = plain.instrument.con_id or 0, exchange_date(self.exchange.now)
         known = self._with_hours.get(number)
         if known is None or known[0] != day:
@@ -195,6 +197,8 @@ class PaperBroker(ManagedBroker):
         """The exchange's own state, which has no age."""
         self._require_trading()
         instrument = (await self.details(symbol)).instrument
+        if instrument.sec_type is SecType.OPTION:
+            return self.options.plain_quote(instrument)
         quote = self.market.quote(instrument)
         if quote is None:
             raise NoData(f"quote of {instrument}", "the market has not opened yet", "advance the clock")

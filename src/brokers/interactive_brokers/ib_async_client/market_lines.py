@@ -13,7 +13,7 @@ from ib_async.objects import BarDataList, TickByTickAllLast, TickByTickBidAsk
 from ib_async.ticker import Ticker
 
 from ...domain.clock import Clock
-from ...domain.instrument import Instrument
+from ...domain.instrument import Instrument, SecType
 from ...domain.market_data import Bar, BidAsk, DataType, Quote, Trade
 from ...domain.news import Headline
 from ...errors import BrokerError, DeadlineExceeded, InvalidData, LinkError, NoPermission, UsageError
@@ -29,8 +29,8 @@ from .translate import to_bar, to_contract, to_depth, to_quote
 
 logger = logging.getLogger(__name__)
 
-#: Generic ticks asked for with every quote line: 236 shortable shares.
-GENERIC_TICKS = "236"
+#: Generic ticks asked for with a quote line: 236 shortable shares. IB refuses one that the kind does not have (321).
+GENERIC_TICKS = {SecType.STOCK: "236"}
 #: News alone, without quotes.
 NEWS_TICKS = "mdoff,292"
 #: IB's codes for "no live data; delayed data could be had".
@@ -113,7 +113,8 @@ class MarketLines:
         self._api.wrapper._reqId2Contract[line.request_id] = contract
         self._api.wrapper.quoted[b"%d" % line.request_id] = line
         self._by_ticker[id(line.ticker)] = line
-        client.reqMktData(line.request_id, contract, GENERIC_TICKS, False, False, [])
+        generics = GENERIC_TICKS.get(line.instrument.sec_type, "")
+        client.reqMktData(line.request_id, contract, generics, False, False, [])
 
     def _end_line(self, line: Line) -> None:
         self._forget_line(line)
