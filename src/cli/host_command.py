@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import importlib
 import sys
 from collections.abc import Sequence
-from contextlib import redirect_stdout, suppress
+from contextlib import AbstractContextManager, nullcontext, redirect_stdout, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -87,12 +88,15 @@ def host(
     listed = parse_symbols(symbols)
     if program is not None and broker is BrokerChoice.PAPER:
         opening = _on_paper(opening, settings, program, root, listed)
-    attachment = _attach(root, opening, settings, listed)
+    # The host's modules print as they are imported, at the end too; under --json stdout is for the answer.
+    quiet: AbstractContextManager[object] = redirect_stdout(sys.stderr) if check or tracker else nullcontext()
+    with quiet:
+        attachment = _attach(root, opening, settings, listed)
     try:
         if check:
-            # The host's modules print as they are imported; the table is the answer.
-            with redirect_stdout(sys.stderr):
+            with quiet:
                 states = attachment.check()
+            atexit.register(_hush)
             return _show(states, as_json=json_output)
         if tracker:
             return _reconcile_tracker(attachment, dry_run=dry_run, as_json=json_output)
@@ -165,6 +169,7 @@ def _reconcile_tracker(attachment: Attachment, *, dry_run: bool, as_json: bool) 
         # The host's tracker prints as it is opened; the differences are the answer.
         with redirect_stdout(sys.stderr):
             rows = reconciler.reconcile(dry_run=dry_run)
+        atexit.register(_hush)
     except ModuleNotFoundError as error:
         raise UsageError("--tracker", f"this host has no position tracker ({error})", "leave it out") from None
     finally:
@@ -189,6 +194,12 @@ def _tell(attachment: Attachment) -> None:
 
 def _say(text: str) -> None:
     print(f"moondev-ibkr: {text}", file=sys.stderr, flush=True)
+
+
+def _hush() -> None:
+    """What the host prints when the process ends is not for stdout; registered last, this runs first."""
+    sys.stdout.flush()
+    sys.stdout = sys.stderr
 
 
 def _show(states: list[HookState], *, as_json: bool) -> int:

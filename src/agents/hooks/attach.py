@@ -61,6 +61,7 @@ class Attachment:
         self._owns = owns
         self._patches = Patches()
         self._bars = HostBars(self.desk.live)
+        self._before = frozenset(sys.modules)
         self._yfinance: YFinanceFacade | None = None
         self._yfinance_itself: ModuleType | None = None
         self._finder: HookFinder | None = None
@@ -245,8 +246,21 @@ class Attachment:
     def close(self) -> None:
         """Take every change back; the broker is left when it was made here."""
         self._patches.undo()
+        self._forget_programs()
         if self._owns:
             self.broker.close()
+
+    def _forget_programs(self) -> None:
+        """The agents and scripts imported meanwhile took their constants from a changed config: they are imported anew
+        when they are needed again. Helpers stay, as they were before."""
+        for name, module in list(sys.modules.items()):
+            where = Path(getattr(module, "__file__", None) or "").resolve()
+            if name in self._before or self.root not in where.parents:
+                continue
+            parent, _, own = name.rpartition(".")
+            if where.parent == self.root or parent.endswith("agents"):
+                del sys.modules[name]
+                vars(sys.modules.get(parent, ModuleType(""))).pop(own, None)
 
 
 _lock = threading.Lock()

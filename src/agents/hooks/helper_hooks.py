@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -47,9 +49,12 @@ class HelperHook:
             self._patches.set(module, helper.name, self._routed(helper, original, None))
 
     def alone(self, module: ModuleType, reason: BaseException) -> None:
-        """A module of IB functions only; other tokens get an error that tells why."""
+        """A module of IB functions only; other tokens, and the host's other functions, get an error that tells why."""
         for helper in HELPERS[self.name]:
             self._patches.set(module, helper.name, self._routed(helper, None, reason))
+        for name in _functions_of(module):
+            if not hasattr(module, name):
+                self._patches.set(module, name, _cannot_run(f"{self.name}.{name}", reason))
 
     def _routed(self, helper: Helper, original: Function | None, reason: BaseException | None) -> Function:
         ib: Function = getattr(self._facade, helper.name)
@@ -82,6 +87,23 @@ class HelperHook:
         if answer is None:
             raise InvalidOrder(f"{name} of {token}", "it stands for the account's cash, which is not traded")
         return answer(self._desk)
+
+
+def _functions_of(module: ModuleType) -> list[str]:
+    """Names of the functions that the module's file defines, whether or not its code can run here."""
+    file = Path(getattr(module, "__file__", None) or "")
+    try:
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, SyntaxError):
+        return []
+    return [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
+
+
+def _cannot_run(what: str, reason: BaseException) -> Function:
+    def call(*args: Any, **named: Any) -> Any:
+        raise NotSupported(what, f"the host's own function cannot run here ({reason})", "mend its import")
+
+    return call
 
 
 def mismatches(name: str, module: ModuleType) -> list[str]:

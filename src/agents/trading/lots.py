@@ -40,7 +40,11 @@ class RoundTrip:
 def owned_fills(orders: Iterable[Order], fills: Iterable[Fill]) -> list[Fill]:
     """The executions of orders that this journal opened or adopted, in the order in which they happened."""
     keys = {order.key for order in orders if not order.foreign}
-    return sorted((fill for fill in fills if fill.order_key in keys), key=lambda fill: (fill.time, fill.exec_id))
+    # IB tells whole seconds: within one, the order that was numbered first traded first.
+    return sorted(
+        (fill for fill in fills if fill.order_key in keys),
+        key=lambda fill: (fill.time, abs(fill.perm_id or 0), fill.exec_id),
+    )
 
 
 def match(fills: Iterable[Fill]) -> tuple[list[Lot], list[RoundTrip]]:

@@ -76,3 +76,24 @@ def test_attaching_again_and_again_leaves_nothing_behind(host: Path) -> None:
         assert before in (None, state())
         before = state()
     assert not hasattr(sys.modules["src"], "nice_funcs_extended")
+
+
+def test_an_agent_imported_meanwhile_is_forgotten_and_may_be_hooked_again(host: Path) -> None:
+    (host / "src" / "agents").mkdir()
+    (host / "src" / "agents" / "__init__.py").write_text("")
+    (host / "src" / "agents" / "quiet_agent.py").write_text("from src.config import EXCHANGE\n")
+    (host / "script.py").write_text("from src.config import EXCHANGE\n")
+    for _ in range(2):
+        attach(host, broker="paper", symbols=["AAPL"], report=lambda text: None)
+        assert importlib.import_module("src.agents.quiet_agent").EXCHANGE == "ib"
+        assert importlib.import_module("script").EXCHANGE == "ib"
+        detach()
+        assert "src.agents.quiet_agent" not in sys.modules
+        assert "script" not in sys.modules
+    sys.path.insert(0, str(host))
+    try:
+        assert importlib.import_module("src.agents.quiet_agent").EXCHANGE != "ib"
+    finally:
+        sys.path.remove(str(host))
+        for name in [name for name in sys.modules if name == "src" or name.startswith("src.")]:
+            del sys.modules[name]
