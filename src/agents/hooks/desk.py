@@ -3,7 +3,6 @@ or sent whole, and what was rounded or left over is said."""
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,7 +28,6 @@ from ...brokers.smart_orders import SmartOrderPolicy, smart_limit
 from ...brokers.sync import SyncBroker
 from .hook_settings import HookSettings
 
-log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 #: A sale of this part of a position is meant as all of it: the host computes USD from a price that has moved since.
@@ -202,9 +200,9 @@ class Desk:
 
         def affordable(worst: Decimal) -> Decimal:
             shares = _shares(usd, worst, what)
-            log.info(
-                "%s: %s shares at %s at most, rounded down to %s", what, _decimal(usd, what) / worst, worst, shares
-            )
+            exact = _decimal(usd, what) / worst
+            if shares >= 1 and shares != exact:
+                self.report(f"{what}: {exact:.2f} shares at {worst} at most, rounded down to {shares}")
             return shares
 
         return self._place_entry(symbol, side, what, slippage_bps, affordable)

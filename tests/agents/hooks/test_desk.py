@@ -34,13 +34,14 @@ def desk(said: list[str]) -> Iterator[Desk]:
         held.close()
 
 
-def test_a_buy_is_whole_shares_for_at_most_the_amount(desk: Desk) -> None:
+def test_a_buy_is_whole_shares_for_at_most_the_amount_and_the_rounding_is_said(desk: Desk, said: list[str]) -> None:
     order = desk.buy("AAPL", 5_000)
     assert order is not None
     assert order.state is OrderState.FILLED
     limit = order.intent.limit_price
     assert limit is not None
     assert order.intent.quantity * limit <= 5_000 < (order.intent.quantity + 1) * limit
+    assert f"rounded down to {order.intent.quantity}" in said[0]
     held = desk.holding("AAPL")
     assert held is not None
     assert held.quantity == order.filled
