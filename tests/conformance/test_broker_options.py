@@ -116,6 +116,15 @@ async def test_an_option_has_details_and_a_plain_quote_as_any_contract(broker: B
         await broker.details(replace(call, strike=Decimal("100.13")))
 
 
+async def test_after_the_close_no_side_is_told_but_the_model_is(world: World, broker: BaseBroker) -> None:
+    call = (await contracts(broker))[0]
+    await world.to(6 * 60 + 1)
+    quote = (await broker.option_quotes([call]))[call]
+    assert isinstance(quote, OptionQuote)
+    assert (quote.bid, quote.ask, quote.bid_size, quote.ask_size, quote.mid) == (None,) * 5
+    assert None not in (quote.close, quote.model_price, quote.delta, quote.open_interest)
+
+
 async def test_orders_on_options_are_refused(broker: BaseBroker) -> None:
     option = (await contracts(broker))[0]
     with pytest.raises(RiskRefusal, match="rule tradable"):

@@ -13,6 +13,7 @@ from moondev_ibkr.brokers.domain.options import OptionActivity, OptionQuote
 from moondev_ibkr.brokers.errors import DeadlineExceeded, InvalidRequest, LinkError, NoPermission
 from moondev_ibkr.brokers.interactive_brokers.ib_data_manager import DataPolicy
 from moondev_ibkr.brokers.simulation.prices import PriceKind
+from moondev_ibkr.brokers.simulation.tws.market_data import MarketDataLine
 from moondev_ibkr.brokers.simulation.tws.settings import TwsSettings as DoorSettings
 
 from .adapter_world import QUICK, AdapterWorld, adapter_world
@@ -41,11 +42,13 @@ async def test_a_round_of_options_opens_lines_and_gives_every_one_back():
 
 
 async def test_a_round_stays_inside_the_allowance_however_many_contracts_it_has():
-    door = DoorSettings(port=0, market_data_lines=8)
+    door = DoorSettings(port=0, market_data_lines=5)
     async with adapter_world(door=door) as world:
-        world.adapter.data.policy = DataPolicy(lines=8, lines_for_questions=4, quote_deadline=3.0)
+        world.adapter.data.policy = DataPolicy(lines=5, lines_for_questions=4, quote_deadline=3.0)
         world.adapter.options._lines = asyncio.Semaphore(4)
         options = await around_the_money(world, count=24)
+        await world.adapter.quotes(["AAPL", "MSFT"])
+        assert lines_of(world) == 2
         most = 0
         reading = asyncio.ensure_future(world.adapter.option_quotes(options))
         while not reading.done():
@@ -53,7 +56,13 @@ async def test_a_round_stays_inside_the_allowance_however_many_contracts_it_has(
             await asyncio.sleep(0)
         found = await reading
         assert [quote for quote in found.values() if not isinstance(quote, OptionQuote)] == []
-        assert 1 < most <= 8
+        assert 1 < most <= 5
+        # quotes find room beside it, whatever it takes
+        quotes, found = await asyncio.gather(
+            world.adapter.quotes(["AAPL", "MSFT"]), world.adapter.option_quotes(options[:12])
+        )
+        assert set(quotes) == {"AAPL", "MSFT"}
+        assert all(isinstance(quote, OptionQuote) for quote in found.values())
 
 
 async def test_lines_that_streams_hold_are_not_taken():
@@ -164,9 +173,24 @@ async def test_a_reading_of_what_never_comes_whole_ends_when_nothing_new_comes()
         await world.until(lambda: lines_of(world) == 0, "the line to be given back")
 
 
+async def test_a_reading_waits_for_what_comes_later_than_the_rest(monkeypatch: pytest.MonkeyPatch):
+    told = MarketDataLine._show_options
+    held = [True]
+    monkeypatch.setattr(MarketDataLine, "_show_options", lambda line: None if held[0] else told(line))
+    async with adapter_world() as world:
+        asking = asyncio.ensure_future(world.adapter.option_activity(["AAPL"]))
+        await world.until(lambda: lines_of(world) == 1, "the question to be asked")
+        await world.adapter.market_time()
+        held[0] = False
+        await world.advance(3600)
+        found = (await asking)["AAPL"]
+        assert isinstance(found, OptionActivity), found
+        assert None not in (found.call_volume, found.put_open_interest, found.implied_volatility)
+
+
 async def _keep_moving(world: AdapterWorld) -> None:
     while True:
-        await world.advance(10)
+        await world.gateway.advance_to(world.gateway.now + timedelta(seconds=60))
         await asyncio.sleep(0.01)
 
 
@@ -188,6 +212,14 @@ async def test_a_stream_of_news_outlives_its_link_and_gives_its_line_back():
         assert [event.text for event in seen[2:]] == ["Second", "Third"]
         await stream.aclose()
         await world.until(lambda: lines_of(world) == 0, "the line to be given back")
+        world.adapter.data.policy = DataPolicy(lines=2, quote_deadline=3.0)
+        for _ in range(3):
+            again = world.adapter.stream(["AAPL"], [StreamKind.NEWS])
+            first = asyncio.ensure_future(anext(again))
+            await world.until(lambda: lines_of(world) == 1, "the subscription to arrive")
+            await again.aclose()
+            first.cancel()
+        assert (await world.adapter.quote("AAPL")).is_two_sided
 
 
 async def test_a_stream_of_news_needs_a_provider():

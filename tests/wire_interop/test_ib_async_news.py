@@ -55,10 +55,12 @@ async def test_news_comes_as_it_is_published_on_the_lines_that_asked_for_it() ->
         ticker = ib.reqMktData(AAPL, "mdoff,292:PPRW")
         await ib.reqCurrentTimeAsync()
         before = gateway.now
-        await gateway.advance_to(before + timedelta(days=6))
+        await gateway.advance_to(before + timedelta(days=20))
         rows, _ = gateway.door.news.headlines(AAPL_ID, ("PPRW",), start=before, count=300)
         assert len(rows) > 1
         await eventually(lambda: len(told) == len(rows))
+        everything, _ = gateway.door.news.headlines(AAPL_ID, ("PPRW", "PPRA"), start=before, count=300)
+        assert len(everything) > len(rows)  # the other provider's were left out
         assert [tick.articleId for tick in told] == [row.article_id for row in rows][::-1]
         assert datetime.fromtimestamp(told[-1].timeStamp / 1000, UTC) == rows[0].time
         assert ticker.bid != ticker.bid  # mdoff: no quotes
@@ -67,5 +69,7 @@ async def test_news_comes_as_it_is_published_on_the_lines_that_asked_for_it() ->
         ib.cancelMktData(AAPL)
         await ib.reqCurrentTimeAsync()
         gateway.faults.arm("headline", "AAPL", "", "Unheard")
+        await ib.reqCurrentTimeAsync()
+        await gateway.advance_to(gateway.now + timedelta(days=6))
         await ib.reqCurrentTimeAsync()
         assert told[-1].headline.endswith("Extraordinary")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import weakref
-from collections import OrderedDict
-from collections.abc import Coroutine, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections import Counter, OrderedDict
+from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -97,9 +97,12 @@ class IBDataManager:
         #: Contract number -> the last snapshot, asked for because its line had been quiet.
         self._snapshots: dict[int, Quote] = {}
         self._streamed: dict[int, int] = {}
-        #: Lines of questions and of news, which no quote shares.
-        self._lent = 0
+        #: Lines that no quote shares: of running questions, and of each stream's news.
+        self._questions = 0
         self._news: dict[MarketStream, int] = {}
+        #: Contract number -> how many wait for its line's first value; such a line is not given up.
+        self._awaited: Counter[int] = Counter()
+        self._waiting: list[asyncio.Future[None]] = []
         self._live: weakref.WeakSet[LiveBars] = weakref.WeakSet()
         self._handles: dict[MarketStream, list[int]] = {}
         self._held: dict[MarketStream, list[int]] = {}
@@ -150,7 +153,7 @@ class IBDataManager:
         return self._second.mark(quote)
 
     async def _one(self, instrument: Instrument, max_age: timedelta | None, deadline: float) -> Quote:
-        line = self._line(instrument)
+        line = await self._line(instrument, deadline)
         if line.error is None and line.last_update is not None:
             quote = line.quote()
             if max_age is None or quote.age(self._clock.now()) <= max_age:
@@ -161,11 +164,16 @@ class IBDataManager:
             self._snapshots[instrument.con_id or 0] = snapshot
             return snapshot
         self.asked += 1
+        number = instrument.con_id or 0
+        self._awaited[number] += 1
         try:
             quote = await line.first(deadline)
         except RequestFailed:
-            self._let_go(instrument.con_id or 0)
+            self._let_go(number)
             raise
+        finally:
+            self._awaited[number] -= 1
+            self._wake()
         if not _has_price(quote):
             raise NoData(f"quote of {instrument}", "the broker sent no price", "the market may be closed")
         return quote
@@ -180,8 +188,7 @@ class IBDataManager:
         found: dict[str, Quote] = {}
         names = list(wanted)
         while names:
-            free = max(1, self.policy.lines - self._lent)
-            batch, names = names[:free], names[free:]
+            batch, names = names[: self.policy.lines], names[self.policy.lines :]
             answers = await asyncio.gather(*(self.quote(wanted[name]) for name in batch), return_exceptions=True)
             for name, answer in zip(batch, answers, strict=True):
                 if isinstance(answer, Quote):
@@ -201,40 +208,66 @@ class IBDataManager:
             logger.info("no fresh quote of %s: %s", instrument, error)
             return None
 
-    def _line(self, instrument: Instrument) -> QuoteLine:
+    async def _line(self, instrument: Instrument, deadline: float) -> QuoteLine:
         number = instrument.con_id or 0
         line = self._warm.get(number)
-        if line is not None and line.error is None:
-            self._warm.move_to_end(number)
-            return line
-        if line is not None:
+        if line is None or line.error is not None:
             self._let_go(number)
-        self._make_room()
-        line = self._transport.subscribe_quotes(instrument)
-        self._warm[number] = line
+            await self._room(deadline)
+            line = self._warm.get(number)  # somebody else may have asked meanwhile
+        if line is None:
+            line = self._warm[number] = self._transport.subscribe_quotes(instrument)
+        self._warm.move_to_end(number)
         return line
 
-    @contextmanager
-    def lent_line(self) -> Iterator[None]:
-        """One line of the allowance for a question of its own. Raises InvalidRequest when streams hold them all."""
-        self._make_room()
-        self._lent += 1
+    @asynccontextmanager
+    async def lent_line(self) -> AsyncIterator[None]:
+        """One line of the allowance for a question of its own, once there is room. Raises InvalidRequest when streams
+        hold all lines, DeadlineExceeded when other questions do for long."""
+        await self._room(self.policy.quote_deadline)
+        self._questions += 1
         try:
             yield
         finally:
-            self._lent -= 1
+            self._questions -= 1
+            self._wake()
 
-    def _make_room(self) -> None:
-        """Give up the least recently used line that no stream needs, while the allowance is used up (D12)."""
-        while len(set(self._warm) | set(self._streamed)) + self._lent >= self.policy.lines:
-            idle = next((number for number in self._warm if number not in self._streamed), None)
-            if idle is None:
+    async def _room(self, deadline: float) -> None:
+        """Wait until one more line may be opened."""
+        try:
+            async with asyncio.timeout(deadline):
+                while not self._has_room():
+                    self._waiting.append(asyncio.get_running_loop().create_future())
+                    await self._waiting[-1]
+        except TimeoutError:
+            what = "one more market-data line"
+            raise DeadlineExceeded(what, timedelta(seconds=deadline), "ask for less at once") from None
+
+    def _wake(self) -> None:
+        """A line came free, or may be given up from now on."""
+        waiting, self._waiting = self._waiting, []
+        for waiter in waiting:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def _has_room(self) -> bool:
+        """Give up the least recently used line that nobody needs, while the allowance is used up (D12). False while
+        questions that will end hold the rest; InvalidRequest when streams do."""
+        while len(set(self._warm) | set(self._streamed)) + self._questions + sum(self._news.values()) >= (
+            self.policy.lines
+        ):
+            idle = next((one for one in self._warm if one not in self._streamed and not self._awaited[one]), None)
+            if idle is not None:
+                self._let_go(idle)
+            elif self._questions or any(one not in self._streamed for one in self._warm):
+                return False
+            else:
                 raise InvalidRequest(
                     "one more market-data line",
-                    f"all {self.policy.lines} lines of the account are in use by streams and running questions",
+                    f"all {self.policy.lines} lines of the account are in use by streams",
                     "close a stream, or raise the number of lines if the account has more",
                 )
-            self._let_go(idle)
+        return True
 
     def _let_go(self, number: int) -> None:
         line = self._warm.pop(number, None)
@@ -319,7 +352,7 @@ class IBDataManager:
         try:
             for instrument in wanted:
                 if StreamKind.QUOTES in kinds:
-                    self._hold_line(instrument, stream)
+                    await self._hold_line(instrument, stream)
                 if StreamKind.TRADES in kinds or StreamKind.TICK_BY_TICK in kinds:
                     handles.append(self._transport.subscribe_ticks(instrument, "AllLast"))
                 if StreamKind.TICK_BY_TICK in kinds:
@@ -327,11 +360,10 @@ class IBDataManager:
                 if StreamKind.DEPTH in kinds:
                     handles.append(self._transport.subscribe_depth(instrument, self.policy.depth_rows))
                 if StreamKind.NEWS in kinds:
-                    self._make_room()
-                    self._lent += 1
+                    await self._room(self.policy.quote_deadline)
                     self._news[stream] = self._news.get(stream, 0) + 1
                     handles.append(self._transport.subscribe_news(instrument, providers))
-        except BrokerError:
+        except BaseException:
             stream.close()
             raise
         if self._gap is not None:
@@ -344,9 +376,9 @@ class IBDataManager:
             raise NoPermission("a stream of news", "this login has no news provider", "subscribe to one for the API")
         return providers
 
-    def _hold_line(self, instrument: Instrument, stream: MarketStream) -> None:
+    async def _hold_line(self, instrument: Instrument, stream: MarketStream) -> None:
         number = instrument.con_id or 0
-        line = self._line(instrument)
+        line = await self._line(instrument, self.policy.quote_deadline)
         self._streamed[number] = self._streamed.get(number, 0) + 1
         self._held.setdefault(stream, []).append(number)
         if line.last_update is not None:
@@ -358,9 +390,10 @@ class IBDataManager:
             self._streamed[number] -= 1
             if not self._streamed[number]:
                 del self._streamed[number]
-        self._lent -= self._news.pop(stream, 0)
+        self._news.pop(stream, None)
         for handle in self._handles.pop(stream, []):
             self._transport.unsubscribe(handle)
+        self._wake()
 
     def _on_link(self, event: LinkEvent) -> None:
         if event.scope is LinkScope.ORDERS:

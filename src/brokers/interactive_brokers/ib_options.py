@@ -104,9 +104,8 @@ class IBOptions:
         return await self._with_line(lambda: self._transport.option_activity(underlying, deadline))
 
     async def _with_line(self, ask: Callable[[], Awaitable[_Answer]]) -> _Answer:
-        async with self._lines:
-            with self._data.lent_line():
-                return await ask()
+        async with self._lines, self._data.lent_line():
+            return await ask()
 
 
 async def _settled(answer: Awaitable[_Answer]) -> _Answer | BrokerError:

@@ -73,10 +73,28 @@ def test_nothing_is_known_before_its_time() -> None:
     (story,) = news.at(APPLE, due)
     assert story not in before
     assert news.headlines(APPLE, ALL, count=300)[0][0] == story
-    tomorrow = news.next_time(APPLE, due + timedelta(days=4))
-    assert tomorrow is not None
-    unborn = f"PPRW${APPLE}-{tomorrow:%Y%m%d}-0"
-    assert news.article("PPRW", unborn) is None
+    # neither later today nor of a day that has not begun
+    coming = news.next_time(APPLE, due)
+    for _ in range(12):
+        assert coming is not None
+        for number, provider in ((number, provider) for number in range(3) for provider in ALL):
+            known = news.article(provider, f"{provider}${APPLE}-{trade_date(coming):%Y%m%d}-{number}")
+            assert known is None or known.time <= due
+        coming = news.next_time(APPLE, coming)
+
+
+def test_a_day_is_worded_by_what_was_known_when_it_began_whoever_asked_before() -> None:
+    exchange, early = desk(now=LATER - timedelta(days=8))
+    moments, moment = [], exchange.now
+    for _ in range(8):
+        moment = early.next_time(APPLE, moment) or moment
+        moments.append(moment)
+        # asked for by number on the evening before, when its day is not there yet
+        early.article("PPRW", f"PPRW${APPLE}-{trade_date(moment):%Y%m%d}-0")
+        early.at(APPLE, moment)
+    exchange.advance_to(LATER)
+    late = NewsDesk(exchange, CALENDAR)
+    assert [early.at(APPLE, each) for each in moments] == [late.at(APPLE, each) for each in moments]
 
 
 def test_a_recap_says_what_the_price_did() -> None:
