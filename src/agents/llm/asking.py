@@ -207,8 +207,10 @@ class Target:
             return Asked(value, client.url, _usage(course, cost), done)
         except BrokerError as error:
             trouble = trouble_of(error)
-            free = client.is_free or (ending.completion is None and trouble in _FREE)
-            ending = replace(ending, trouble=trouble.value, error=str(error), cost=Decimal(0) if free else ending.cost)
+            nothing = ending.completion is None and trouble in _FREE
+            ending = replace(
+                ending, trouble=trouble.value, error=str(error), cost=Decimal(0) if nothing else ending.cost
+            )
             raise
         finally:
             await asyncio.shield(self._write_end(ledger, number, ending, course))

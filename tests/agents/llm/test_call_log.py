@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -134,23 +134,31 @@ from moondev_ibkr.agents.llm.call_log import Call, CallLog
 from moondev_ibkr.agents.llm.request import Rung
 calls = CallLog(Path(sys.argv[1]), redact=str, daily_cap=Decimal(1))
 passed = 0
-for _ in range(40):
+print("ready", flush=True)
+sys.stdin.readline()
+for _ in range(400):
     try:
-        calls.begin(Call("p", Rung.ASKED, "S", "b", "m", "v", "s", "q", Decimal("0.02")))
+        calls.begin(Call("p", Rung.ASKED, "S", "b", "m", "v", "s", "q", Decimal("0.002")))
         passed += 1
     except Exception as error:
-        assert "0.0200 USD" in str(error), error
+        assert "0.0020 USD" in str(error), error
 print(passed)
 """
 
 
 def test_processes_share_one_cap(tmp_path: Path) -> None:
-    file = tmp_path / "llm.sqlite3"
-    command = [sys.executable, "-c", OTHER_PROCESS, str(file)]
-    with ThreadPoolExecutor(3) as pool:
-        ran = list(pool.map(lambda _: subprocess.run(command, capture_output=True, text=True, timeout=60), range(3)))
-    assert [done.returncode for done in ran] == [0] * 3, [done.stderr for done in ran]
-    assert sum(int(done.stdout) for done in ran) == 50
+    command = [sys.executable, "-c", OTHER_PROCESS, str(tmp_path / "llm.sqlite3")]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with ExitStack() as running:
+        others = [running.enter_context(subprocess.Popen(command, **pipes)) for _ in range(3)]  # type: ignore[call-overload]
+        for other in others:
+            assert other.stdout.readline() == "ready\n"
+        for other in others:
+            other.stdin.write("go\n")
+            other.stdin.flush()
+        told = [other.communicate(timeout=60) for other in others]
+        assert [other.returncode for other in others] == [0] * 3, told
+    assert sum(int(out) for out, _ in told) == 500
 
 
 def test_threads_share_one_log(calls: CallLog) -> None:

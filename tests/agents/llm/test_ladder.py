@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -84,6 +85,20 @@ KINDS = {
 }
 
 
+def shape_of_claude(request: dict[str, Any]) -> dict[str, Any]:
+    if "tools" in request:
+        return request["tools"][0]["input_schema"]
+    return request["output_config"]["format"]["schema"]
+
+
+#: Where a request holds the schema of its answer.
+SCHEMA_OF: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    "/api/chat": lambda request: request["format"],
+    "/v1/chat/completions": lambda request: request["response_format"]["json_schema"]["schema"],
+    "/v1/messages": shape_of_claude,
+}
+
+
 @pytest.fixture
 def server() -> Iterator[ModelServer]:
     with model_server() as served:
@@ -149,9 +164,8 @@ async def test_a_model_answers_in_the_shape_that_was_asked_for(server: ModelServ
     assert result.usage.completion_tokens == 40
     ((path, request),) = server.asked
     assert path == kind.path
-    text = str(request)
-    assert "'score'" in text
-    assert ("temperature" in text) == (path != "/v1/messages")
+    assert "score" in SCHEMA_OF[kind.path](request)["properties"]
+    assert ("temperature" in str(request)) == (path != "/v1/messages")
 
 
 async def test_the_variable_part_of_a_prompt_comes_last(server: ModelServer) -> None:
@@ -430,6 +444,27 @@ async def test_a_failure_that_computed_nothing_costs_nothing(server: ModelServer
         async with ladder_of(([claude], "claude-haiku-4-5"), ledger=ledger) as ladder:
             await ladder.complete_json(question())
         assert ledger.calls.spent() == 0
+
+
+async def test_a_bad_answer_costs_what_it_cost(server: ModelServer, tmp_path: Path) -> None:
+    server.plays(says(judgement(score=300), tokens=(1_000, 1_000)))
+    claude = AnthropicClient("k3y-k3y-k3y", url=server.url, retries=0)
+    with opened_ledger(tmp_path) as ledger:
+        async with ladder_of(([claude], "claude-haiku-4-5"), ledger=ledger) as ladder:
+            assert degraded_by(await ladder.complete_json(question()), Trouble.OUT_OF_RANGE, Trouble.OUT_OF_RANGE)
+        assert ledger.calls.spent() == 2 * Decimal("0.006002")
+
+
+async def test_an_answer_in_the_log_that_is_not_valid_any_more_is_asked_again(
+    server: ModelServer, tmp_path: Path
+) -> None:
+    with opened_ledger(tmp_path) as ledger:
+        async with ladder_of(([ollama(server.url)], SMALL), ledger=ledger) as ladder:
+            await ladder.complete_json(question())
+            with closing(sqlite3.connect(ledger.calls.path)) as other_hand, other_hand:
+                other_hand.execute("UPDATE calls SET answer = ?", (judgement(score=999),))
+            result = await ladder.complete_json(question())
+    assert (result.answer.score, result.cached, len(server.asked)) == (72, False, 2)
 
 
 async def test_a_question_that_may_have_been_computed_keeps_its_most(server: ModelServer, tmp_path: Path) -> None:
