@@ -465,6 +465,7 @@ async def test_an_answer_in_the_log_that_is_not_valid_any_more_is_asked_again(
                 other_hand.execute("UPDATE calls SET answer = ?", (judgement(score=999),))
             result = await ladder.complete_json(question())
     assert (result.answer.score, result.cached, len(server.asked)) == (72, False, 2)
+    assert (result.rung, result.failures) == (Rung.ASKED, ())
 
 
 async def test_a_question_that_may_have_been_computed_keeps_its_most(server: ModelServer, tmp_path: Path) -> None:
