@@ -52,6 +52,8 @@ REPORTS, ALERTS = "analyses", "alerts.jsonl"
 WEBHOOK = "alert_webhook"
 #: Questions under way at once, whatever the hosts could take.
 MOST_IN_FLIGHT = 64
+#: Stories of a symbol that a model reads, the worst by the lexicon: each is a question before the first score.
+STORIES_READ = 2
 #: How to switch a model on, in one line.
 SWITCH_ON = (
     "Rules alone, no language model asked. To ask one: moondev-ibkr analyze … --small llama3.1:8b (your Ollama), "
@@ -306,7 +308,7 @@ class Job:
         def name_of(symbol: str) -> str | None:
             return collector.company_name(symbol)
 
-        settings = NewsSettings(in_flight=self._in_flight)
+        settings = NewsSettings(read=STORIES_READ, in_flight=self._in_flight)
         collector = EvidenceCollector(self._broker, read_news=NewsReader(Quarantine(news), settings, name_of=name_of))
         return collector
 
