@@ -96,6 +96,9 @@ class QuestionHalf:
     def subscribe_depth(self, instrument: Instrument, rows: int) -> int:
         return self.lines.open_stream(instrument, lambda door: door.subscribe_depth(instrument, rows))
 
+    def subscribe_news(self, instrument: Instrument, providers: Sequence[str]) -> int:
+        return self.lines.open_stream(instrument, lambda door: door.subscribe_news(instrument, providers))
+
     def unsubscribe(self, handle: int) -> None:
         self.lines.close(handle)
 
