@@ -73,14 +73,17 @@ def test_nothing_is_known_before_its_time() -> None:
     (story,) = news.at(APPLE, due)
     assert story not in before
     assert news.headlines(APPLE, ALL, count=300)[0][0] == story
-    # neither later today nor of a day that has not begun
-    coming = news.next_time(APPLE, due)
-    for _ in range(12):
-        assert coming is not None
-        for number, provider in ((number, provider) for number in range(3) for provider in ALL):
-            known = news.article(provider, f"{provider}${APPLE}-{trade_date(coming):%Y%m%d}-{number}")
-            assert known is None or known.time <= due
-        coming = news.next_time(APPLE, coming)
+    # not by its number either, though the day's news has begun
+    after = news.next_time(APPLE, due)
+    while after is None or trade_date(after) != trade_date(due):
+        assert after is not None
+        due, after = after, news.next_time(APPLE, after)
+    exchange.advance_to(due)
+    numbers = [f"{provider}${APPLE}-{trade_date(due):%Y%m%d}-{number}" for provider in ALL for number in range(4)]
+    known = [one for number in numbers if (one := news.article(number[:4], number)) is not None]
+    assert max(one.time for one in known) == due
+    exchange.advance_to(after)
+    assert len([number for number in numbers if news.article(number[:4], number)]) == len(known) + 1
 
 
 def test_a_day_is_worded_by_what_was_known_when_it_began_whoever_asked_before() -> None:
