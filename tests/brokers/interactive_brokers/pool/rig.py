@@ -25,6 +25,12 @@ AAPL, MSFT, IBM, GOOG = (
 ALL = (AAPL, MSFT, IBM, GOOG)
 
 
+#: Calls that only count.
+_ORDER_HALF = frozenset(
+    {"place", "modify", "cancel", "cancel_everything", "what_if", "open_orders", "completed_orders", "executions"}
+)
+
+
 class LoopClock:
     """Both clocks are the loop's."""
 
@@ -170,13 +176,28 @@ class FakeGateway:
         self.event(LinkEventKind.FARM_DOWN, "silent", symbols=symbols)
         self.event(LinkEventKind.SUBSCRIPTIONS_RESTORED, "asked again", symbols=symbols, restored=len(symbols))
 
+    def add_position_listener(self, listener: Any) -> None:
+        return None
+
+    def cached_positions(self) -> list[Any]:
+        return []
+
     def latencies(self) -> dict[str, list[float]]:
         return {}
 
     # orders
 
     def __getattr__(self, name: str) -> Any:
-        if name not in ("place", "modify", "cancel", "cancel_everything", "what_if", "open_orders", "executions"):
+        if name not in (
+            "place",
+            "modify",
+            "cancel",
+            "cancel_everything",
+            "what_if",
+            "open_orders",
+            "completed_orders",
+            "executions",
+        ):
             raise AttributeError(name)
 
         async def call(*_: Any) -> list[Any]:
