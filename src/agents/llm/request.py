@@ -152,4 +152,6 @@ class JsonBackend(Protocol):
 
 def _one_line(text: str) -> bool:
     """Whether nothing in it ends a line, is invisible, or changes the direction of what follows."""
+    if text.isascii():
+        return text.isprintable()
     return not any(unicodedata.category(letter) in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp") for letter in text)
