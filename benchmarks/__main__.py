@@ -63,9 +63,7 @@ _LINE = "{:<58} {:>12} {:>12} {:>9} {:>15}  {:<16} {:<8}"
 
 def print_table(rows: Sequence[Row], facts: dict[str, Any]) -> None:
     """Ratios are ours / raw, the median over the rounds, then the worst and best round."""
-    print(
-        _LINE.format("what", "raw client", "this package", "ours/raw", "worst..best", "aim", "reached") + " besides"
-    )
+    print(_LINE.format("what", "raw client", "this package", "ours/raw", "worst..best", "aim", "reached") + " besides")
     for row in rows:
         ratio = "" if row.ratio is None else f"{row.ratio:.3g}x"
         spread = "" if row.worst is None or row.best is None else f"{row.worst:.3g}..{row.best:.3g}"
