@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 from ....brokers.base_broker import Symbol
 from ....brokers.domain.market_data import Bar, BarSize, BarSource
-from ....brokers.domain.sessions import MarketHours
+from ....brokers.domain.sessions import MarketHours, TradingDay
 from ....brokers.errors import BrokerError, LinkError, NoData
 from ..measures import ATR, true_ranges, wilder
 
@@ -127,7 +127,8 @@ def day_figures(
     intraday: Sequence[Bar] | BrokerError,
     volume_bars: BarSize = VOLUME_BARS,
 ) -> DayFigures:
-    """The figures at `now` out of bars of regular hours, or out of the errors in their place; later bars are left out."""
+    """The figures at `now` out of bars of regular hours, or out of the errors in their place; what came later is left
+    out."""
     zone = ZoneInfo(hours.time_zone)
     today = now.astimezone(zone).date()
     missing: dict[str, str] = {}
@@ -149,14 +150,19 @@ def day_figures(
     elif hours.day is None:
         missing["usual"] = "there is no session today"
     else:
-        sessions = _by_date((bar for bar in intraday if bar.time < now), zone)
-        traded = sum(bar.volume or 0.0 for bar in sessions.pop(today, ()))
-        earlier = [sessions[each] for each in sorted(sessions) if each < today][-SESSIONS:]
-        start = hours.day.open.astimezone(zone)
-        length = (hours.day.close - hours.day.open) // timedelta(minutes=1)
-        usual = usual_volumes(earlier, zone, start.hour * 60 + start.minute, length, volume_bars)
-        missing |= {} if usual else {"usual": f"{len(earlier)} sessions with volumes are too few"}
+        usual, traded = _volumes([bar for bar in intraday if bar.time < now], hours.day, zone, volume_bars)
+        missing |= {} if usual else {"usual": f"fewer than {FEWEST_SESSIONS} sessions with volumes"}
     return DayFigures(symbol, today, hours, now, previous, closed, atr, usual, traded, missing)
+
+
+def _volumes(bars: Sequence[Bar], day: TradingDay, zone: ZoneInfo, size: BarSize) -> tuple[tuple[float, ...], float]:
+    """(usual volume by the minute, what today traded so far)."""
+    sessions = _by_date(bars, zone)
+    traded = sum(bar.volume or 0.0 for bar in sessions.pop(day.day, ()))
+    earlier = [sessions[each] for each in sorted(sessions) if each < day.day][-SESSIONS:]
+    start = day.open.astimezone(zone)
+    length = (day.close - day.open) // timedelta(minutes=1)
+    return usual_volumes(earlier, zone, start.hour * 60 + start.minute, length, size), traded
 
 
 def usual_volumes(
