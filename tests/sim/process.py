@@ -85,6 +85,7 @@ class SteppedJournal(Journal):
         lease: Any,
         allow_halted: bool = False,
         observed: Observed | None = None,
+        seen: int | None = None,
     ) -> tuple[int, ...] | None:
         oracle = self._process.world.oracle
         asked = list(rows)
@@ -97,7 +98,13 @@ class SteppedJournal(Journal):
 
         with self._telling(committed):
             order_ids = super().record_intents(
-                rows, client_id=client_id, floor=floor, lease=lease, allow_halted=allow_halted, observed=observed
+                rows,
+                client_id=client_id,
+                floor=floor,
+                lease=lease,
+                allow_halted=allow_halted,
+                observed=observed,
+                seen=seen,
             )
         if order_ids is not None:
             oracle.numbered(asked, client_id, order_ids)
