@@ -75,7 +75,9 @@ def demo(
             f"--fails-in {fails_in}", f"there are {cycles} sessions, and some must follow", "choose an earlier one"
         )
     mode = FailoverMode.ONE_USER if users is UsersChoice.ONE else FailoverMode.TWO_USERS
-    settings = load_settings(config, environment=Environment.SIMULATION, host="127.0.0.1", port=SIMULATION_PORT)
+    settings = load_settings(
+        config, environment=Environment.SIMULATION, host="127.0.0.1", port=SIMULATION_PORT, gateways=()
+    )
     settings = settings.model_copy(
         update={"failover": mode, "failover_after": TAKE_OVER_AFTER, "account": None, "market_data_lines": 100}
     )

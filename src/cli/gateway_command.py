@@ -134,7 +134,9 @@ def gateway(
         return 0
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _leave)
-    general = load_settings(config, environment=Environment.SIMULATION, host="127.0.0.1", port=SIMULATION_PORT)
+    general = load_settings(
+        config, environment=Environment.SIMULATION, host="127.0.0.1", port=SIMULATION_PORT, gateways=()
+    )
     setup_logging(general)
     chosen = GatewaySettings(
         tws=TwsSettings(

@@ -48,7 +48,7 @@ def settings_for(opening: Opening) -> Settings:
     if opening.broker is BrokerChoice.PAPER:
         # The paper gateway is never reached through settings that were meant for a real account.
         settings = load_settings(
-            opening.config, environment=Environment.SIMULATION, host="127.0.0.1", port=SIMULATION_PORT
+            opening.config, environment=Environment.SIMULATION, host="127.0.0.1", port=SIMULATION_PORT, gateways=()
         )
         mine = settings.account is None or settings.account.startswith(SIMULATED_ACCOUNT)
         return settings if mine else settings.model_copy(update={"account": None})

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 from moondev_ibkr.brokers.errors import ConfigurationError
+from moondev_ibkr.cli.opening import Opening, settings_for
+from moondev_ibkr.cli.options import BrokerChoice
 from moondev_ibkr.config.gateways import Balance, GatewayMode
 from moondev_ibkr.config.settings import load_settings
 
@@ -99,3 +101,11 @@ def test_a_row_that_cannot_be_is_named(monkeypatch: pytest.MonkeyPatch, rows: st
 
 def test_32_connections_are_taken() -> None:
     assert len(load_settings(gateways=",".join(f"gw:{4101 + index}" for index in range(31))).data_gateways) == 31
+
+
+def test_the_paper_gateway_is_never_pooled_with_gateways_of_a_real_account(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IB_GATEWAYS", "127.0.0.1:4002,gw:4101")
+    assert settings_for(Opening(BrokerChoice.PAPER)).data_gateways == ()
+    monkeypatch.setenv("IB_ENVIRONMENT", "paper")
+    rows = settings_for(Opening(BrokerChoice.IB)).data_gateways
+    assert [row.address for row in rows] == ["gw:4101"]

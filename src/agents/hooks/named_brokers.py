@@ -19,7 +19,9 @@ def broker_maker(broker: str | BaseBroker, *, i_understand_live: bool = False) -
     if isinstance(broker, BaseBroker):
         return lambda: broker
     if broker == "paper":
-        risk = host_settings(load_settings(environment=Environment.SIMULATION, port=SIMULATION_PORT)).policy_values
+        risk = host_settings(
+            load_settings(environment=Environment.SIMULATION, port=SIMULATION_PORT, gateways=())
+        ).policy_values
         return lambda: get_broker("paper", risk=risk)
     settings = load_settings(i_understand_live=i_understand_live)
     if settings.environment is Environment.SIMULATION:
