@@ -106,6 +106,21 @@ async def load_days(
     return found
 
 
+async def load_hours_and_closes(
+    reader: DayReader, names: Sequence[str], now: datetime
+) -> dict[str, DayFigures | BrokerError]:
+    """The figures that daily bars alone give (closes and ATR), for a list in one round."""
+    hours, daily = await asyncio.gather(
+        _hours(reader, names, now), reader.many_bars(names, BarSize.D1, count=DAILY_BARS)
+    )
+    unread = NoData("bars of minutes", "they were not asked for")
+    found: dict[str, DayFigures | BrokerError] = {}
+    for name, told in hours.items():
+        bars = daily.get(name, NoData(f"daily bars of {name}", "the broker left them out"))
+        found[name] = told if isinstance(told, BrokerError) else day_figures(name, told, now, bars, unread)
+    return found
+
+
 async def _hours(reader: DayReader, names: Sequence[str], now: datetime) -> dict[str, MarketHours | BrokerError]:
     places = asyncio.Semaphore(AT_ONCE)
 
