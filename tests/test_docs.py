@@ -59,6 +59,7 @@ EXAMPLES: tuple[tuple[tuple[str, ...], str], ...] = (
     (("basic_trading.py",), "flat again: sold 10"),
     (("market_data_stream.py", "0.5"), "AAPL"),
     (("mean_reversion.py", "4"), "net liquidation"),
+    (("event_driven_agent.py", "2"), "momentum agent"),
     (("mean_reversion_pool.py", "6"), "in doubt: 0"),
 )
 

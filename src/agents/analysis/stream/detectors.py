@@ -273,20 +273,15 @@ class NewHigh(Detector):
 
 class PriceGap(Detector):
     """A print against the close before the session: before and in regular hours the previous day's, after hours
-    today's own."""
+    today's own, as the daily bar has it. The last print before the close would not do: the closing auction prints
+    after it."""
 
-    __slots__ = ("_regular_last",)
-
-    def __init__(self, row: DetectorRow) -> None:
-        super().__init__(row)
-        self._regular_last: float | None = None
+    __slots__ = ()
 
     def on_tick(self, tick: Tick) -> Finding | None:
-        if tick.session is Session.REGULAR and tick.last is not None:
-            self._regular_last = tick.last
-        if tick.price is None:
+        if tick.price is None or self.day is None:
             return None
-        base, name = self._base(tick)
+        base, name = self._base(tick, self.day)
         if base is None or base <= 0:
             return None
         value = (tick.price / base - 1) * 100
@@ -294,26 +289,17 @@ class PriceGap(Detector):
             return None
         return Finding(value, f"{tick.price:g}, {name} {base:g}")
 
-    def _base(self, tick: Tick) -> tuple[float | None, str]:
-        told = self.day
+    @staticmethod
+    def _base(tick: Tick, day: DayFigures) -> tuple[float | None, str]:
         if tick.session is Session.POST:
-            closed = None if told is None else told.regular_close
-            return (self._regular_last if closed is None else closed), "today's regular close"
-        if told is not None and told.previous_close is not None:
-            return told.previous_close, "previous close"
-        return (None if told is None else tick.close), "previous close"
-
-    def on_day(self, day: DayFigures | None) -> None:
-        if day is None or self.day is None or day.date != self.day.date:
-            self._regular_last = None
-        self.day = day
+            return day.regular_close, "today's regular close"
+        return (tick.close if day.previous_close is None else day.previous_close), "previous close"
 
     def on_session(self) -> None:
-        """The regular session's last price is the base after it."""
+        """Every session has its own base in the figures."""
 
     def on_break(self) -> None:
-        # the close may be among what was missed
-        self._regular_last = None
+        """Nothing is kept from tick to tick."""
 
 
 class VolatilitySurge(Detector):

@@ -17,6 +17,8 @@ from .windows import SessionRange
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 #: After a late start or a gap the source's own high and low are taken this long: brokers tell them piece by piece.
 _SETTLE = 15 * MINUTE
+#: The closing auction has printed this long after the close, and is in the daily bar.
+_AUCTION = MINUTE
 _NEVER = -(1 << 62)
 
 
@@ -40,7 +42,7 @@ class SymbolWatch:
         self._range = SessionRange(_SETTLE)
         self._spans: tuple[tuple[int, Session], ...] = ()
         self._valid = (0, 0)
-        self._open = _NEVER
+        self._open = self._close_due = _NEVER
         self._session: Session | None = None
         self._at = _NEVER
         self._last: float | None = None
@@ -50,7 +52,10 @@ class SymbolWatch:
 
     @property
     def needs_day(self) -> bool:
-        return self.day is None
+        """Whether figures are to be read (again): there are none of today, or today's close is due."""
+        if self.day is None:
+            return True
+        return self._session is Session.POST and self.day.regular_close is None and self._at >= self._close_due
 
     def set_day(self, day: DayFigures) -> None:
         """Figures of the day that the next quotes belong to."""
@@ -60,6 +65,7 @@ class SymbolWatch:
         self._valid = _micros(start), _micros(end)
         self._spans = _spans(day.hours.day) if day.hours.day is not None else ((_NEVER, day.hours.session),)
         self._open = _micros(day.hours.day.open) if day.hours.day is not None else _NEVER
+        self._close_due = _micros(day.hours.day.close) + _AUCTION if day.hours.day is not None else _NEVER
         if self.day is not None and day.date != self.day.date:
             self._session = None
         self._give_day(day)

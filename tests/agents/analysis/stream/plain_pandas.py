@@ -165,8 +165,6 @@ def ranges(frame: pd.DataFrame, day: DayFigures) -> pd.Series:
 
 def gaps(frame: pd.DataFrame, day: DayFigures) -> pd.Series:
     price = frame["last"].where(frame["print"])
-    regular = frame["last"].where(frame["session"].eq(Session.REGULAR))
-    own_close = regular.groupby(frame["part"]).ffill()
     base = pd.Series(day.previous_close, frame.index, dtype="float64")
-    base = base.where(~frame["session"].eq(Session.POST), own_close)
+    base = base.where(~frame["session"].eq(Session.POST), np.nan if day.regular_close is None else day.regular_close)
     return (price / base - 1) * 100

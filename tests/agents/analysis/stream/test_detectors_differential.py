@@ -28,6 +28,7 @@ FIGURES = DayFigures(
     HOURS,
     loaded_at=OPEN - timedelta(hours=6),
     previous_close=100.0,
+    regular_close=99.0,
     atr=2.5,
     usual=tuple(1_000.0 * (minute + 1) for minute in range(390)),
 )
