@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import ssl
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
+import trustme
 from moondev_ibkr.brokers.domain.market_data import Gap, Quote, Resumed, StreamKind, Trade
 from moondev_ibkr.brokers.domain.order_states import OrderState
 from moondev_ibkr.brokers.errors import BrokerError
@@ -19,7 +22,7 @@ from moondev_ibkr.cli.gateway_process import GatewayProcess
 from moondev_ibkr.config.settings import load_settings
 
 from .adapter_world import buy
-from .pool_world import SYMBOLS, PoolWorldOnSockets, pool_world
+from .pool_world import SYMBOLS, FrontGateway, PoolWorldOnSockets, pool_world
 from .wire_tap import wire_tap
 
 KEY = "pooled"
@@ -297,6 +300,49 @@ async def test_three_gateway_processes_and_one_is_killed(tmp_path: Path, monkeyp
             assert adapter.health().can_trade
             await reading.close()
             await adapter.cancel(order.key)
+
+
+async def test_orders_over_tls_and_data_over_the_portal_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    for name in list(os.environ):
+        if name.upper().startswith(("IB_", "IBKR_")):
+            monkeypatch.delenv(name)
+    authority = trustme.CA()
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    authority.cert_pem.write_to_path(tmp_path / "front.pem")
+    options = ("--symbols", ",".join(SYMBOLS), "--speed", "10", "--portal-port", "0")
+    async with GatewayProcess(options, tmp_path, driven=False) as gateway:
+        where = gateway.where
+        front = FrontGateway(where.port)
+        await front.start(context)
+        portal = urlsplit(where.portal_url or "")
+        rows = (
+            f"127.0.0.1:{front.port} mode=tls ca_file={tmp_path / 'front.pem'}",
+            f"{portal.hostname}:{portal.port} mode=portal ca_file={where.ca_file}",
+        )
+        settings = load_settings(
+            port=front.port, gateways=",".join(rows), state_dir=tmp_path, risk={"open_blackout": 0}
+        )
+        async with IBAdapter.from_settings(settings) as adapter:
+            pool = adapter.pool
+            assert pool is not None
+            assert [(row.mode, row.state) for row in pool.status()] == [("tls", "READY"), ("portal", "READY")]
+            found = await adapter.quotes(SYMBOLS)
+            assert {quote.source for quote in found.values()} == {"tws", "portal"}
+            order = await adapter.place(buy(1, limit=round(found["AAPL"].bid * 0.95, 2)))
+            assert order.state is OrderState.WORKING
+            # neither knows the other's options: the portal has no news, and TWS answers
+            assert await adapter.news_providers()
+            # the order gateway is lost: everything that can be had at the portal is had there
+            front.kill()
+            await _until(lambda: not pool.lines.symbols_at(pool.first), "the lines to move to the portal")
+            assert (await adapter.quote("AAPL")).source == "portal"
+            assert not adapter.health().can_trade
+            await front.start(context)
+            await _until(lambda: adapter.health().can_trade, "the order gateway")
+            assert adapter.order(order.key).state is OrderState.WORKING
+            await adapter.cancel(order.key)
+        front.kill()
 
 
 async def _until(condition: Any, what: str) -> None:

@@ -100,8 +100,9 @@ class LinkConnection(Connection):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         opened = cast(asyncio.Transport, transport)
-        # zero: any byte that the kernel does not take at once pauses the send queue
-        opened.set_write_buffer_limits(high=0)
+        # any byte that the kernel does not take at once pauses the send queue; asyncio's TLS pauses at the limit, not
+        # only beyond it, and zero would pause an empty transport for good
+        opened.set_write_buffer_limits(high=0 if opened.get_extra_info("ssl_object") is None else 1)
         self.transport: asyncio.Transport | None = opened
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -82,6 +82,11 @@ class Told:
         self.ended = asyncio.Event()
         self.link.on_data = self._take
         self.link.on_lost = lambda _: self.ended.set()
+        self.is_writable = True
+        self.link.on_writable = self._note_writable
+
+    def _note_writable(self, writable: bool) -> None:
+        self.is_writable = writable
 
     def _take(self, data: bytes) -> None:
         self.data += data
@@ -116,6 +121,23 @@ async def test_no_delay_and_the_buffers_are_set_on_the_connection_itself(server:
     assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
     assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) >= ceiling("rmem_max")
     assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) >= ceiling("wmem_max")
+    told.link.abort()
+
+
+@pytest.mark.parametrize("secured", [False, True], ids=["direct", "tls"])
+async def test_a_link_with_nothing_left_to_send_takes_the_next_message(server: TlsServer, secured: bool) -> None:
+    """Found with a whole session over TLS: asyncio pauses an empty TLS transport whose limit is zero, for good."""
+    port = await server.start(server.context if secured else None)
+    told = Told(TlsOpener(TlsFiles(server.ca_file)) if secured else open_tcp)
+    await told.round_trip(port)
+    for burst in (1, 2, 1, 3):
+        due = len(told.data) + 4 * burst
+        for _ in range(burst):
+            told.link.write(b"ping")
+        async with asyncio.timeout(5):
+            while len(told.data) < due:
+                await asyncio.sleep(0.005)
+        assert told.is_writable
     told.link.abort()
 
 
