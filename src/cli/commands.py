@@ -34,6 +34,8 @@ COMMANDS: Mapping[str, str] = {
     "resume": "order_commands",
     "adopt": "order_commands",
     "analyze": "analyze_command",
+    "radar": "radar_command",
+    "gaps": "radar_command",
     "costs": "market_commands",
 }
 

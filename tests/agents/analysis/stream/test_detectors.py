@@ -107,6 +107,12 @@ def test_time_that_goes_back_is_left_out_and_counted() -> None:
     assert made.skipped == {"older than the quote before it": 2}
 
 
+def test_a_print_exactly_five_minutes_old_is_no_longer_in_the_window() -> None:
+    start = (quote(20, last=100.0), quote(21, last=100.1))
+    assert run(watch(None), *start, quote(26, last=103.2)) == []
+    assert [event.kind for event in run(watch(None), *start, quote(25.9999, last=103.2))] == [Kind.PRICE_SURGE]
+
+
 def test_without_figures_a_surge_is_still_one_and_nothing_else_is() -> None:
     made = watch(None)
     found = run(made, quote(1, last=100.0), quote(2, last=100.1), quote(3, last=110.0, data_type=DataType.DELAYED))

@@ -81,7 +81,7 @@ def same(found: list[tuple[int, Kind, float]], wanted: list[tuple[int, Kind, flo
 STEPS = st.lists(
     st.tuples(
         st.sampled_from((0, 1, 250, 5_000, 9_999, 60_000, 299_999, 300_000)),
-        st.integers(-60, 60),
+        st.integers(-60, 60) | st.sampled_from((-400, 350)),
         st.sampled_from((0, 0, 100, 5_000)),
         st.sampled_from((0, 1, 2, 4, 8)),
     ),
