@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -99,14 +100,13 @@ def gaps(
     return with_broker(Opening(broker, config, i_understand_live, market, only_looks=True), work)
 
 
-def _shown(table: Table, left_out: object, *, any_rows: bool) -> int:
+def _shown(table: Table, left_out: Mapping[str, str], *, any_rows: bool) -> int:
     console = make_console()
     if any_rows:
         console.print(table)
-    reasons = dict(left_out) if isinstance(left_out, dict) else {}
-    for name, why in reasons.items():
+    for name, why in left_out.items():
         console.print(f"[red]{escape(name)}[/]: {escape(why)}")
-    return FAILED if reasons else OK
+    return FAILED if left_out else OK
 
 
 def _radar_cells(row: RadarRow) -> tuple[str, ...]:
