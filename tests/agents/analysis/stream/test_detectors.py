@@ -113,6 +113,16 @@ def test_a_print_exactly_five_minutes_old_is_no_longer_in_the_window() -> None:
     assert [event.kind for event in run(watch(None), *start, quote(25.9999, last=103.2))] == [Kind.PRICE_SURGE]
 
 
+def test_a_last_price_that_only_stands_is_no_print() -> None:
+    start = (quote(20, last=100.0, volume=1.0), quote(21, last=100.1, volume=2.0))
+    standing = (quote(24, last=100.1, volume=2.0, bid=100.0), quote(25, last=100.1, volume=2.0, bid=100.05))
+    assert run(watch(None), *start, *standing, quote(26.5, last=104.0, volume=3.0)) == []
+    # the same price again, with volume, is one
+    traded = replace(standing[1], volume=3.0)
+    (event,) = run(watch(None), *start, traded, quote(26.5, last=104.0, volume=4.0))
+    assert event.kind is Kind.PRICE_SURGE
+
+
 def test_without_figures_a_surge_is_still_one_and_nothing_else_is() -> None:
     made = watch(None)
     found = run(made, quote(1, last=100.0), quote(2, last=100.1), quote(3, last=110.0, data_type=DataType.DELAYED))
