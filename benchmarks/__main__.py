@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from . import cancel, fills, link, llm, memory, place, quotes, scan, ticks
+from . import cancel, fills, link, llm, memory, place, pool, quotes, scan, ticks
 from .machine import machine_facts
 from .options import Options
 from .rows import Row
@@ -30,6 +30,7 @@ BENCHES: dict[str, Bench] = {
     "memory": memory.run,
     "link": link.run,
     "llm": llm.run,
+    "pool": pool.run,
 }
 
 
