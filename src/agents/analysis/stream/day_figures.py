@@ -18,8 +18,9 @@ from ..measures import ATR, true_ranges, wilder
 
 #: Sessions that the usual volume is the median of, the fewest that will do, and the calendar days that hold them.
 SESSIONS, FEWEST_SESSIONS, SESSION_SPAN = 20, 10, timedelta(days=33)
-#: Closed daily bars that ATR14 is smoothed over.
-DAILY_BARS = 60
+#: Closed daily bars that ATR14 is smoothed over, whenever in a day it is read; bars of today may come with them.
+ATR_BARS = 60
+DAILY_BARS = ATR_BARS + 2
 #: Symbols asked one by one that are under way at once.
 AT_ONCE = 16
 #: Bars of the usual volume. A broker's history gives a week of these in one request, and a minute inside of one is read
@@ -151,7 +152,7 @@ def day_figures(
     if isinstance(daily, BrokerError):
         missing |= dict.fromkeys(("previous_close", "atr"), str(daily))
     else:
-        before = sorted((bar for bar in daily if bar.time.date() < today), key=lambda bar: bar.time)
+        before = sorted((bar for bar in daily if bar.time.date() < today), key=lambda bar: bar.time)[-ATR_BARS:]
         previous = before[-1].close if before else None
         atr = wilder(true_ranges(before), ATR)
         missing |= {} if before else {"previous_close": "no daily bar before today"}

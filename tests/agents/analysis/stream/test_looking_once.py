@@ -156,8 +156,8 @@ async def test_over_replayed_bars_the_radar_agrees_with_pandas() -> None:
         report = await run_ibkr_radar(broker, ["AAPL", "MSFT", "IBM"])
         assert len(report.rows) == 3
         for row in report.rows:
-            daily = await broker.bars_frame(row.symbol, count=60)
-            daily = daily[daily.index.date < day.day]
+            daily = await broker.bars_frame(row.symbol, count=70)
+            daily = daily[daily.index.date < day.day].tail(60)
             before = daily["Close"].shift()
             wide = pd.concat([daily["High"], before], axis=1).max(axis=1) - pd.concat(
                 [daily["Low"], before], axis=1

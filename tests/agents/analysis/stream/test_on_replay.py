@@ -41,6 +41,22 @@ async def test_agents_get_what_pandas_finds_in_three_replayed_days() -> None:
     assert kinds >= {StreamEventKind.GAP, StreamEventKind.VOLATILITY_SURGE}
 
 
+async def test_figures_of_an_earlier_moment_know_nothing_of_what_came_after() -> None:
+    async with PaperBroker.from_bars(speed=None, symbols=["AAPL"]) as broker:
+        day = MarketCalendar().next_day(await broker.market_time())
+        await broker.advance_to(day.open - timedelta(minutes=1))
+        before = (await load_days(broker, ["AAPL"]))["AAPL"]
+        await broker.advance_to(day.close + timedelta(hours=1))
+        again = (await load_days(broker, ["AAPL"], at=day.open - timedelta(minutes=1)))["AAPL"]
+        late = (await load_days(broker, ["AAPL"]))["AAPL"]
+    assert not isinstance(before, BrokerError)
+    assert not isinstance(late, BrokerError)
+    assert again == before
+    assert (before.traded, before.regular_close) == (0.0, None)
+    assert late.traded > 0
+    assert late.regular_close is not None
+
+
 async def one_day(broker: PaperBroker) -> set[StreamEventKind]:
     day = MarketCalendar().next_day(await broker.market_time())
     await broker.advance_to(day.open - timedelta(minutes=1))
