@@ -66,6 +66,8 @@ class StreamEvents:
         self._loading: asyncio.Task[None] | None = None
         self._stale: set[str] = set()
         self._tried_at: datetime | None = None
+        self._ended = False
+        self._error: Exception | None = None
 
     def agent(
         self,
@@ -81,6 +83,8 @@ class StreamEvents:
         wanted = None if symbols is None else [spelling(symbol) for symbol in symbols]
         feed = AgentFeed(name, kinds, wanted, limit)
         self._feeds.append(feed)
+        if self._ended:
+            feed.end(self._error)
         if on_event is not None:
             self._tasks.append(asyncio.create_task(self._hand(feed, on_event), name=f"stream events of {name}"))
         return feed
@@ -92,6 +96,14 @@ class StreamEvents:
         feed.end()
 
     async def __aenter__(self) -> Self:
+        try:
+            await self._begin()
+        except BaseException:
+            await self.aclose()
+            raise
+        return self
+
+    async def _begin(self) -> None:
         found = await load_days(self._source, self.symbols, self._volume_bars)
         for symbol, day in found.items():
             if isinstance(day, BrokerError):
@@ -105,7 +117,6 @@ class StreamEvents:
             )
         self._stream = self._source.stream(list(self._watches), (StreamKind.QUOTES,))
         self._tasks.append(asyncio.create_task(self._consume(self._stream), name="stream events"))
-        return self
 
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
@@ -152,6 +163,7 @@ class StreamEvents:
         except Exception as failure:  # noqa: BLE001  the task's boundary: every agent is told, by its own iteration
             log.error("stream events ended: %s", failure)
             error = failure
+        self._ended, self._error = True, error
         for feed in self._feeds:
             feed.end(error)
 

@@ -168,8 +168,10 @@ async def test_a_symbol_that_does_not_exist_is_told_and_the_others_are_watched()
     async with stream_to_agents(source, ["AAA", "NONE"]) as events:
         assert source.asked == ["AAA"]
         assert isinstance(events.errors["NONE"], UnknownInstrument)
+    before = asyncio.all_tasks()
     with pytest.raises(NoData):
-        await stream_to_agents(source, ["NONE"]).__aenter__()
+        await stream_to_agents(source, ["NONE"], print).__aenter__()
+    assert asyncio.all_tasks() == before
 
 
 async def test_a_stream_that_fails_raises_in_every_agents_hand() -> None:
@@ -179,3 +181,5 @@ async def test_a_stream_that_fails_raises_in_every_agents_hand() -> None:
         await source.say(LinkLost("stream", "the cable"))
         with pytest.raises(LinkLost):
             await anext(feed)
+        with pytest.raises(LinkLost):
+            await anext(events.agent("late"))
