@@ -14,7 +14,18 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 #: Bench -> how many rows it answers with.
-ROWS = {"ticks": 12, "place": 11, "cancel": 1, "quotes": 3, "scan": 6, "fills": 2, "memory": 1, "link": 7, "llm": 5}
+ROWS = {
+    "ticks": 12,
+    "place": 11,
+    "cancel": 1,
+    "quotes": 3,
+    "scan": 6,
+    "fills": 2,
+    "memory": 1,
+    "link": 7,
+    "llm": 5,
+    "pool": 2,
+}
 
 
 def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
