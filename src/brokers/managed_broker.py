@@ -15,6 +15,7 @@ from decimal import Decimal
 from types import MappingProxyType
 
 from .base_broker import BaseBroker, PositionDifference, StopReport, Subscription, Symbol
+from .broker_gate import BrokerGate, BrokerRiskView
 from .calendar import MarketCalendar, hours_of, session_of
 from .domain.account import AccountSummary, Position
 from .domain.clock import Clock
@@ -22,12 +23,12 @@ from .domain.instrument import Instrument, InstrumentDetails, Rounding
 from .domain.market_data import Quote
 from .domain.order import Bracket, Fill, NewOrder, Order, OrderChange, OrderType, Side, WhatIf
 from .domain.reports import OrderEvent, WireOrder
-from .domain.sessions import MarketHours, Session, TradingDay
+from .domain.sessions import MarketHours, Session
 from .errors import BrokerError, DeadlineExceeded, InvalidOrder, NotConnected, TradingHalted
 from .journal import Journal
 from .order_port import OrderPort
 from .orders import OrderManager, OrderSettings
-from .risk import DayStart, RiskEngine, RiskPolicy, RiskView, loss_day
+from .risk import DayStart, RiskEngine, RiskPolicy, loss_day
 from .smart_orders import SmartOrderPolicy, priced
 
 
@@ -336,83 +337,3 @@ class ManagedBroker(BaseBroker):
         """How today's loss day began for the account; None when no net liquidation was told since."""
         start = self._day_starts.get(account)
         return start if start is not None and start.day == loss_day(self.clock.now()) else None
-
-
-class BrokerGate:
-    """The order manager's risk gate over a broker's caches."""
-
-    def __init__(self, broker: ManagedBroker) -> None:
-        self._broker = broker
-
-    async def prepare(self, order: NewOrder, *, replaces: Order | None = None) -> None:
-        await self._broker.freshen(order)
-        self._broker.note_day_start()
-
-    def check(
-        self, order: NewOrder, *, replaces: Order | None, parent: NewOrder | None = None, emergency: bool = False
-    ) -> None:
-        if self._broker.risk.policy.entry_window and replaces is None and parent is None:
-            # Another process of this journal may have opened the same a moment ago.
-            self._broker.manager.note_others()
-        self._broker.risk.check(order, replaces=replaces, parent=parent, emergency=emergency)
-
-
-class BrokerRiskView(RiskView):
-    """The caches of a broker as the risk rules read them."""
-
-    def __init__(self, broker: ManagedBroker) -> None:
-        self._broker = broker
-
-    def now(self) -> datetime:
-        return self._broker.clock.now()
-
-    def default_account(self) -> str:
-        return self._broker.default_account()
-
-    def session(self, instrument: Instrument) -> Session:
-        return self._broker.session(instrument)
-
-    def trading_day(self, instrument: Instrument) -> TradingDay | None:
-        return self._broker.calendar.trading_day(loss_day(self.now()))
-
-    def quote(self, instrument: Instrument) -> Quote | None:
-        return self._broker.cached_quote(instrument)
-
-    def details(self, instrument: Instrument) -> InstrumentDetails | None:
-        return self._broker.cached_details(instrument)
-
-    def positions(self, account: str) -> Sequence[Position]:
-        return self._broker.cached_positions(account)
-
-    def owned_position(self, account: str, instrument: Instrument) -> Decimal:
-        return self._broker.manager.owned_position(account, instrument)
-
-    def working_orders(self, account: str) -> Sequence[Order]:
-        default = self.default_account()
-        return [
-            order for order in self._broker.manager.working_orders() if (order.intent.account or default) == account
-        ]
-
-    def recent_orders(self, since: datetime) -> Sequence[Order]:
-        return self._broker.manager.recent_orders(since)
-
-    def messages_sent(self, since: datetime) -> int:
-        return self._broker.manager.messages_sent(since)
-
-    def account(self, account: str) -> AccountSummary | None:
-        return self._broker.cached_account(account)
-
-    def day_start(self, account: str) -> DayStart | None:
-        return self._broker.day_start(account)
-
-    def fx_rate(self, currency: str) -> Decimal | None:
-        return self._broker.fx_rate(currency)
-
-    def kill_switch(self) -> str | None:
-        return self._broker.manager.halted
-
-    def in_doubt(self, instrument: Instrument) -> str | None:
-        return self._broker.in_doubt(instrument)
-
-    def shortable_shares(self, instrument: Instrument) -> Decimal | None:
-        return self._broker.shortable_shares(instrument)

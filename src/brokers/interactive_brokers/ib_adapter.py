@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ...config.settings import Feature, Settings, load_settings
 from ..base_broker import Health, Subscription, Symbol
+from ..broker_gate import BrokerGate, BrokerRiskView
 from ..calendar import MarketCalendar
 from ..costs import SubscriptionCosts, calculate_subscription_costs
 from ..domain.account import AccountSummary, PnL, Position
@@ -25,7 +26,7 @@ from ..domain.reports import WireOrder
 from ..domain.sessions import Session
 from ..errors import BrokerError, ConfigurationError, DoorFenced, NoData, NotConnected
 from ..journal import ClientLease, Journal
-from ..managed_broker import BrokerGate, BrokerRiskView, ManagedBroker, StopSettings
+from ..managed_broker import ManagedBroker, StopSettings
 from ..orders import OrderManager, OrderSettings
 from ..orders.latency import distribution
 from ..risk import RiskPolicy
