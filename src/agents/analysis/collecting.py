@@ -190,7 +190,7 @@ class EvidenceCollector:
         share = done.time_share(name)
         rows: list[EvidenceRow] = []
         if quote is not None:
-            rows += quote_rows(quote, share)
+            rows += quote_rows(quote, [] if isinstance(bars, BrokerError) else bars, share)
         else:
             error = done.quote_errors.get(name)
             ids = [*ids_of("quote"), "price.change_pct", "price.gap_pct"]

@@ -33,9 +33,11 @@ def closed_before(bars: Sequence[Bar], now: datetime) -> list[Bar]:
     return sorted((bar for bar in bars if bar.time.date() < today), key=lambda bar: bar.time)
 
 
-def quote_rows(quote: Quote, time_share: float | None) -> list[EvidenceRow]:
-    """What one quote tells by itself. Before the open the gap is the present price's, since there is no opening yet."""
-    at, last, close = quote.time, price_of(quote), quote.close
+def quote_rows(quote: Quote, bars: Sequence[Bar], time_share: float | None) -> list[EvidenceRow]:
+    """What the quote tells. The close before is the last of the closed daily `bars`, the quote's own without any: a
+    line that has been open for days may still tell an old one. Before the open the gap is the present price's."""
+    at, last = quote.time, price_of(quote)
+    close = bars[-1].close if bars else quote.close
     spread = None
     if quote.mid is not None and quote.bid is not None and quote.ask is not None:
         spread = (quote.ask - quote.bid) / quote.mid * 10_000

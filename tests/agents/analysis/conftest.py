@@ -31,7 +31,7 @@ def history(days: int = 210, *, price: float = 100.0, move: float = 0.01, volume
     bars, close = [], price
     for back in range(days, 0, -1):
         day = datetime.combine(NOON.date() - timedelta(days=back), datetime.min.time(), UTC)
-        opening, close = close, price * (1 + (move if back % 2 else 0.0))
+        opening, close = close, price * (1 + (0.0 if back % 2 else move))
         bars.append(Bar(day, opening, max(opening, close), min(opening, close), close, volume))
     return bars
 

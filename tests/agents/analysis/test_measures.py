@@ -24,7 +24,7 @@ from .conftest import HOURS, NOON, FakeMarket, history
 def rows_of(market: FakeMarket, share: float | None = 0.5) -> dict[str, EvidenceRow]:
     quote = market.quoted["AAA"]
     bars = closed_before(history(), NOON)
-    return {row.id: row for row in [*quote_rows(quote, share), *history_rows(quote, bars, share)]}
+    return {row.id: row for row in [*quote_rows(quote, bars, share), *history_rows(quote, bars, share)]}
 
 
 def test_a_quote_is_measured_against_the_close_before(market: FakeMarket) -> None:
@@ -34,6 +34,14 @@ def test_a_quote_is_measured_against_the_close_before(market: FakeMarket) -> Non
     assert found["price.gap_pct"].value == pytest.approx(2.0)
     assert found["quote.spread_bps"].value == pytest.approx(0.02 / 103 * 10_000)
     assert found["quote.halted"].value == "no"
+
+
+def test_an_old_close_of_a_long_open_line_is_not_the_close_before(market: FakeMarket) -> None:
+    market.add("AAA", last=103.0, opening=102.0)
+    market.quoted["AAA"] = replace(market.quoted["AAA"], close=80.0)
+    assert rows_of(market)["price.gap_pct"].value == pytest.approx(2.0)
+    alone = {row.id: row for row in quote_rows(market.quoted["AAA"], [], 0.5)}
+    assert alone["price.gap_pct"].value == pytest.approx(27.5)
 
 
 def test_before_the_open_the_gap_is_the_present_price_s(market: FakeMarket) -> None:
@@ -76,7 +84,7 @@ def test_too_little_history_is_missing_with_its_reason(market: FakeMarket) -> No
 def test_no_price_at_all_is_no_zero(market: FakeMarket) -> None:
     market.add("AAA")
     blank = replace(market.quoted["AAA"], last=None, bid=None, ask=None, close=None)
-    found = {row.id: row for row in quote_rows(blank, 0.5)}
+    found = {row.id: row for row in quote_rows(blank, [], 0.5)}
     assert [found[id].value for id in ("quote.last", "price.change_pct", "price.gap_pct")] == [None] * 3
     assert all(row.missing for row in found.values() if row.value is None)
 
