@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -14,6 +14,11 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from ..agents.analysis.collecting import EvidenceCollector
+from ..agents.analysis.news_evidence import NewsReader
+from ..agents.analysis.report import AnalysisRow, by_threat
+from ..agents.analysis.screening import Screening
+from ..agents.llm.quarantine import Quarantine
 from ..agents.trading.aegs_agent import AegsAgent, AegsSettings
 from ..agents.trading.aegs_score import ScoreKind
 from ..brokers.base_broker import BaseBroker
@@ -47,6 +52,8 @@ from .session_driver import ReplayDriver, SessionDriver, WallDriver
 DEFAULT_SYMBOLS = ("AAPL", "MSFT", "IBM", "GOOG")
 #: Real seconds for the account's last figures, which must not keep a report waiting.
 LAST_LOOK = 5.0
+#: Real seconds and symbols for the analysis at the end.
+LAST_ANALYSIS, MOST_ANALYSED = 1.0, 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +110,7 @@ async def trade_sessions(options: RunOptions, settings: Settings, console: Conso
                 failure = error
             if failure is not None and not job.cycles and not broker.orders():
                 raise failure
-            summary = await job.summary(str(folder))
+            summary = replace(await job.summary(str(folder)), analysis=await job.analysis())
             if options.as_json:
                 print_json(summary.to_json() | ({"error": error_json(failure)} if failure is not None else {}))
             else:
@@ -200,6 +207,18 @@ class Run:
             entry_score=self.agent.settings.entry_score,
             stale=as_seen is self._last and self.cycles < self._options.cycles,
         )
+
+    async def analysis(self) -> tuple[AnalysisRow, ...]:
+        """What rules make of the symbols that were traded, or else watched; empty when the broker no longer answers or
+        takes longer than `LAST_ANALYSIS`."""
+        traded = dict.fromkeys(fill.instrument.symbol for fill in self._broker.fills())
+        names = list(traded or dict.fromkeys(self._options.symbols))[:MOST_ANALYSED]
+        news = NewsReader(Quarantine())
+        rows: list[AnalysisRow] = []
+        with contextlib.suppress(BrokerError, TimeoutError):
+            async with asyncio.timeout(LAST_ANALYSIS):
+                rows = await Screening(EvidenceCollector(self._broker, read_news=news)).run(names)
+        return by_threat(rows)
 
 
 @contextlib.asynccontextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -13,11 +13,14 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from ..agents.analysis.report import AnalysisRow
 from ..agents.trading.aegs_agent import Action, Signal
 from ..brokers.domain.account import AccountSummary, Position
 from ..brokers.domain.order import Fill, Order
 from ..brokers.domain.order_states import OrderState
 
+#: How to switch a model on, in one line.
+SWITCH_ON = "No language model was asked. To ask one: moondev-ibkr analyze AAPL --small llama3.1:8b (your Ollama)."
 #: What the diary table colours; everything else stays plain.
 _STYLES: Mapping[str, str] = {
     "ENTER": "bold green",
@@ -46,7 +49,8 @@ LATENCY_STAGES: tuple[tuple[str, str], ...] = (
 class Summary:
     """Everything a run leaves behind. `started_with` is the net liquidation at its start, None when not told. `stale`:
     the broker no longer answered, and positions and account are as they were last seen. `best` is the highest score of
-    the run, None when nothing could be scored; entries begin at `entry_score`."""
+    the run, None when nothing could be scored; entries begin at `entry_score`. `analysis` is how the symbols stand at
+    the end, by rules; empty when there was no time for it."""
 
     broker: str
     first: datetime
@@ -63,6 +67,7 @@ class Summary:
     stale: bool = False
     best: Signal | None = None
     entry_score: int = 0
+    analysis: tuple[AnalysisRow, ...] = ()
 
     @property
     def commissions(self) -> Decimal:
@@ -119,6 +124,7 @@ class Summary:
                 "traded_notional": str(self.traded),
                 "commissions_bps": float(self.commissions / self.traded * 10_000) if self.traded else 0.0,
             },
+            "analysis": [_analysis_json(row) for row in self.analysis],
             "latency": {name: dict(values) for name, values in self.latency.items()},
             "journal": self.journal,
         }
@@ -142,6 +148,8 @@ class Summary:
         console.print(Group(*self._money_lines()))
         if any(self.latency.get(stage) for stage, _ in LATENCY_STAGES):
             console.print(self._latency_table())
+        for line in analysis_lines(self.analysis):
+            console.print(line)
         console.print(Text(f"journal: {self.journal}", style="dim"))
 
     def _diary(self) -> RenderableType:
@@ -189,6 +197,18 @@ class Summary:
                 numbers = [f"{values[name]:.2f}" for name in ("p50", "p95", "p99")]
                 table.add_row(words, f"{values['count']:.0f}", *numbers)
         return table
+
+
+def analysis_lines(rows: Sequence[AnalysisRow]) -> list[RenderableType]:
+    """A line a symbol, by threat, and how to have a language model weigh them; nothing without rows."""
+    if not rows:
+        return []
+    lines: list[RenderableType] = [Text("Analysis of the last session, threat of 100 by rules", style="italic")]
+    for row in rows:
+        threat = "–" if row.threat is None else str(row.threat)
+        told = "; ".join(row.reasons[:3]) or row.error or "nothing out of the ordinary"
+        lines.append(Text(f" {row.symbol:<6}{threat:>4}  {told}", no_wrap=True, overflow="ellipsis"))
+    return [*lines, Text(f" {SWITCH_ON}")]
 
 
 def make_console(*, stderr: bool = False) -> Console:
@@ -277,6 +297,12 @@ def position_json(position: Position) -> dict[str, Any]:
         "market_value": _text(position.market_value),
         "unrealized_pnl": _text(position.unrealized_pnl),
     }
+
+
+def _analysis_json(row: AnalysisRow) -> dict[str, Any]:
+    """The row without its evidence, whose times are of our own clock."""
+    names = ("symbol", "threat", "direction", "answered_by", "reasons", "error")
+    return {name: value for name, value in row.to_json().items() if name in names}
 
 
 def _action_json(action: Action) -> dict[str, Any]:
