@@ -157,7 +157,7 @@ class Watcher:
         spent = self._day()
         if spent is None:
             return "what the last answers cost is not known"
-        if stages and spent >= self.settings.cost > 0:
+        if spent > 0 and spent >= self.settings.cost:
             return f"{self.settings.cost:g} USD a day are used up"
         return None
 

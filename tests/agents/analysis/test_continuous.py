@@ -159,6 +159,13 @@ async def test_the_money_of_a_day_runs_out(cost: float | None, why: str) -> None
     assert len(model.asked) == (3 if cost else 2)
 
 
+async def test_no_money_means_that_a_paid_answer_is_the_last() -> None:
+    paid, own = Model(0.01), Model(0.0)
+    for model, answers in ((paid, 1), (own, 3)):
+        await Rig(model, WatchSettings(cost=0.0)).look({}, ("AAA", "BBB", "CCC"))
+        assert len(model.asked) == answers
+
+
 async def test_more_symbols_than_lines_are_looked_at_in_turn_and_hot_ones_always() -> None:
     rig = Rig(None, WatchSettings(lines=4))
     names = tuple(f"A{n}" for n in range(10))
