@@ -1,4 +1,4 @@
-"""What analyses a market cannot trade in it: nothing that it imports, directly or not, can make or send an order."""
+"""What a model's answer goes through cannot trade: nothing that it imports, directly or not, can make an order."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from moondev_ibkr.brokers.base_broker import BaseBroker
 
 SRC = Path(moondev_ibkr.__file__).parent
 ANALYSIS = SRC / "agents" / "analysis"
+#: Where models' answers are read, and what becomes of them.
+PIPELINE = ("screening", "continuous", "collecting", "news_evidence", "options_flow", "report", "alerts", "advice")
 #: Modules with an order in them, or a way to a broker that has one.
 ORDERS = (
     "brokers.base_broker",
@@ -48,8 +50,8 @@ def own_imports(path: Path) -> set[str]:
 
 
 def reached() -> set[str]:
-    """Everything that the package imports, directly or through others."""
-    waiting = [f"agents.analysis.{path.stem}" for path in ANALYSIS.glob("*.py")]
+    """Everything that the pipeline imports, directly or through others."""
+    waiting = [f"agents.analysis.{name}" for name in PIPELINE]
     seen: set[str] = set()
     while waiting:
         name = waiting.pop()
