@@ -73,8 +73,11 @@ def test_fills_keep_to_size_limit_and_step(order, market, settings, seed, restin
         assert market.details.on_tick(match.price)
 
 
-@given(ORDERS, MARKETS, SETTINGS)
-def test_what_is_out_of_reach_gets_nothing(order, market, settings):
+@given(MARKETS, SETTINGS, st.sampled_from(Side), st.integers(1, 900), st.integers(1, 500))
+def test_what_is_out_of_reach_gets_nothing(market, settings, side, quantity, cents):
+    behind = market.step.bid if side is Side.BUY else market.step.ask
+    limit = max(behind - side.sign * Decimal(cents) / 100, Decimal("0.01"))
+    order = order_of(side, quantity, limit)
     matching.join_queue(order, market, settings)
     assume(matching.out_of_reach(order, market))
     assert matching.continuous(order, market, settings, Random(0)) == []
