@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import gc
+import asyncio
 import os
 import threading
 import time
@@ -140,11 +140,18 @@ def test_connections_are_closed_with_the_last_holder(server: ModelServer) -> Non
         (client,) = [host.client for host in chat.pool.hosts]
         assert client._clients  # type: ignore[attr-defined]
         del chat
-        gc.collect()
         deadline = time.monotonic() + 5
         while client._clients and time.monotonic() < deadline:  # type: ignore[attr-defined]
             time.sleep(0.01)
         assert not client._clients  # type: ignore[attr-defined]
+        # The loop may only end once the closing is done.
+        loop.call(others_done(), 5.0)
+
+
+async def others_done() -> None:
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    if others:
+        await asyncio.wait(others, timeout=5.0)
 
 
 def test_a_server_that_keeps_failing_is_left_alone(server: ModelServer) -> None:
