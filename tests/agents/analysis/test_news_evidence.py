@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,17 +12,20 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from moondev_ibkr.agents.analysis import news_evidence
 from moondev_ibkr.agents.analysis.evidence import EvidenceRow
 from moondev_ibkr.agents.analysis.news_evidence import (
     NEWS_KINDS,
     NewsReader,
     NewsSettings,
+    Story,
     SymbolNews,
+    distinct_stories,
     with_keywords,
     within,
 )
 from moondev_ibkr.agents.analysis.threat_score import FACTORS, Group, threat, with_news
-from moondev_ibkr.agents.llm.news_features import NewsFeatures, Topic, Way
+from moondev_ibkr.agents.llm.news_features import Company, NewsFeatures, Topic, Way
 from moondev_ibkr.agents.llm.quarantine import Quarantine
 from moondev_ibkr.agents.llm.request import Request, Result, Rung, T, Usage
 from moondev_ibkr.agents.llm.validation import validated
@@ -198,19 +202,18 @@ async def test_a_model_finds_what_no_word_of_the_table_tells() -> None:
     assert found.stories[0].reading.lexicon.severity < 3
 
 
-async def test_a_long_list_does_not_hold_the_loop_up() -> None:
-    turns = 0
+async def test_a_long_list_does_not_hold_the_loop_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads = []
 
-    async def beat() -> None:
-        nonlocal turns
-        while True:
-            turns += 1
-            await asyncio.sleep(0)
+    def read_beside(company: Company, headlines: Iterable[Headline]) -> list[Story]:
+        threads.append(threading.get_ident())
+        return distinct_stories(company, headlines)
 
-    beating = asyncio.create_task(beat())
-    await news([told(f"AAPL number {number} of many reports", number) for number in range(200)])
-    beating.cancel()
-    assert turns > 10
+    monkeypatch.setattr(news_evidence, "distinct_stories", read_beside)
+    found = await news([told(f"AAPL number {number} of many reports", number) for number in range(20)])
+    assert found.repeats == 19
+    assert threads
+    assert threading.get_ident() not in threads
 
 
 async def test_articles_are_read_for_the_worst_stories_alone() -> None:
