@@ -171,6 +171,20 @@ async def test_after_the_close_live_quotes_are_absent_and_frozen_ones_are_not() 
         assert (await client.until("tickPrice", reqId=2, tickType=1))["price"] == 264.99
 
 
+async def test_an_open_line_is_told_the_new_close_once_on_the_next_day() -> None:
+    async with running(source=moving()) as gateway:
+        await gateway.advance_to(gateway.now + timedelta(minutes=1))
+        async with joined(gateway) as client:
+            client.send(watch(1))
+            await client.until("tickGeneric", tickType=49)
+            told = [values["price"] for name, values in client.seen if name == "tickPrice" and values["tickType"] == 9]
+            moved = await after(gateway, client, 26 * 3600)
+            new = [values["price"] for name, values in moved if name == "tickPrice" and values["tickType"] == 9]
+            close = gateway.exchange.market(AAPL_ID).close
+            assert new == [float(close)]
+            assert new != told
+
+
 async def test_a_halt_shows_on_the_line() -> None:
     async with running() as gateway, joined(gateway) as client:
         client.send(watch(1))

@@ -221,7 +221,9 @@ class MarketDataLine:
         if not self._delayed:
             view = self._session.door.exchange.market(self._con_id)
             ticks.size(types.volume, view.volume)
-            for tick, price in ((types.high, view.high), (types.low, view.low), (types.open, view.open)):
+            # The close is yesterday's from the first print of a new day on.
+            shown = ((types.high, view.high), (types.low, view.low), (types.open, view.open), (types.close, view.close))
+            for tick, price in shown:
                 if price is not None:
                     ticks.price(tick, price)
             self._print_generics(event, view)
