@@ -114,7 +114,8 @@ class GatewayProcess:
                 start_new_session=True,
             )
         try:
-            await asyncio.wait_for(self._wait_until_ready(self._process), START_DEADLINE)
+            async with asyncio.timeout(START_DEADLINE):
+                await self._wait_until_ready(self._process)
         except TimeoutError:
             await self._end()
             raise DeadlineExceeded(
@@ -144,7 +145,9 @@ class GatewayProcess:
             try:
                 process.stdin.write(json.dumps(command).encode() + b"\n")
                 await process.stdin.drain()
-                line = await asyncio.wait_for(process.stdout.readline(), CONTROL_DEADLINE)
+                # Not wait_for: in 3.11 it loses a Ctrl-C that comes together with the answer.
+                async with asyncio.timeout(CONTROL_DEADLINE):
+                    line = await process.stdout.readline()
             except TimeoutError:
                 raise DeadlineExceeded(f"gateway control {command}", timedelta(seconds=CONTROL_DEADLINE)) from None
             except (BrokenPipeError, ConnectionResetError):

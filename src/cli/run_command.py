@@ -186,7 +186,8 @@ class Run:
         """What was done; the account as it stands, or as it was last seen when the broker no longer answers."""
         as_seen = self._last
         with contextlib.suppress(BrokerError, TimeoutError):
-            as_seen = await asyncio.wait_for(self._look(), LAST_LOOK)
+            async with asyncio.timeout(LAST_LOOK):
+                as_seen = await self._look()
         if as_seen is None:
             raise ConfigurationError("summary", "the broker never told its account", f"the journal is in {journal}")
         first = self._first or as_seen

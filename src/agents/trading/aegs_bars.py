@@ -43,7 +43,8 @@ class DailyBars:
         """Wait until the history of a followed symbol has come; raises DeadlineExceeded after `deadline` real seconds
         with no bar at all."""
         try:
-            await asyncio.wait_for(self._ready[symbol].wait(), deadline)
+            async with asyncio.timeout(deadline):
+                await self._ready[symbol].wait()
         except TimeoutError:
             if not self._bars[symbol]:
                 waited = timedelta(seconds=deadline)
