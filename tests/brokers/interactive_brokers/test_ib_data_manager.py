@@ -122,7 +122,7 @@ async def test_d12_lines_of_running_streams_are_never_taken_away(make, transport
     await asyncio.sleep(0.01)
     with pytest.raises(InvalidRequest, match="in use by streams"):
         await data.quote("MSFT")
-    data.hub.on_lines([transport.lines[265598]])
+    data.streams.hub.on_lines([transport.lines[265598]])
     await opening
     await stream.aclose()
     assert (await data.quote("MSFT")).bid == 150.0
@@ -181,7 +181,7 @@ async def test_q22_a_lost_link_is_a_gap_and_its_return_is_counted(make, transpor
     stream = data.stream(["AAPL"], [StreamKind.QUOTES])
     first = asyncio.ensure_future(anext(stream))
     await asyncio.sleep(0.01)
-    data.hub.on_lines([transport.lines[265598]])
+    data.streams.hub.on_lines([transport.lines[265598]])
     assert (await first).bid == 150.0
 
     def link(kind, text, **details):

@@ -1,0 +1,158 @@
+"""Streams of one session: what each subscribes, holds and gives back, and the markers of a gap."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Iterable, Sequence
+from typing import Any, Protocol
+
+from ..base_broker import Symbol
+from ..domain.instrument import Instrument
+from ..domain.market_data import Gap, MarketEvent, Resumed, StreamKind
+from ..errors import InvalidRequest, NoPermission
+from .ib_contracts import ContractBook
+from .ib_lines import LineKeeper
+from .ib_stream import MarketStream, StreamCounts, StreamHub
+from .ib_transport import IbTransport, LinkEvent, LinkEventKind, LinkScope
+
+
+class StreamPolicy(Protocol):
+    """What `Streams` reads of the data policy: seconds, rows of a depth book, events a consumer may fall behind."""
+
+    @property
+    def quote_deadline(self) -> float: ...
+    @property
+    def depth_rows(self) -> int: ...
+    @property
+    def buffer_size(self) -> int: ...
+    @property
+    def conflation(self) -> float: ...
+
+
+class Streams:
+    """Opens and ends the streams over one transport."""
+
+    def __init__(
+        self, transport: IbTransport, contracts: ContractBook, lines: LineKeeper, policy: StreamPolicy
+    ) -> None:
+        self._transport = transport
+        self._contracts = contracts
+        self._lines = lines
+        self.policy = policy
+        self.hub = StreamHub(policy.buffer_size, policy.conflation)
+        #: Of each stream: handles at the transport, contracts whose line it holds, lines of news.
+        self._handles: dict[MarketStream, list[int]] = {}
+        self._held: dict[MarketStream, list[int]] = {}
+        self._news: dict[MarketStream, int] = {}
+        self._gap: Gap | None = None
+        transport.add_market_listener(self.hub)
+        transport.add_link_listener(self._on_link)
+
+    def stream(self, symbols: Iterable[Symbol], kinds: Iterable[StreamKind]) -> OpenStream:
+        """Everything from the first step of the iterator on; end it with `aclose`."""
+        wanted, chosen = tuple(symbols), frozenset(StreamKind(kind) for kind in kinds)
+        if not wanted or not chosen:
+            raise InvalidRequest("stream", "no symbol or no kind of data was named")
+        return OpenStream(self, wanted, chosen)
+
+    async def open_stream(self, symbols: Iterable[Symbol], kinds: frozenset[StreamKind]) -> MarketStream:
+        """Qualify, subscribe, and answer the queue that gets everything from now on."""
+        wanted = await asyncio.gather(*(self._contracts.qualify(symbol) for symbol in symbols))
+        providers = await self._news_providers() if StreamKind.NEWS in kinds else []
+        stream = self.hub.open(wanted, kinds, self._ended)
+        handles = self._handles.setdefault(stream, [])
+        try:
+            for instrument in wanted:
+                if StreamKind.QUOTES in kinds:
+                    await self._hold_line(instrument, stream)
+                if StreamKind.TRADES in kinds or StreamKind.TICK_BY_TICK in kinds:
+                    handles.append(self._transport.subscribe_ticks(instrument, "AllLast"))
+                if StreamKind.TICK_BY_TICK in kinds:
+                    handles.append(self._transport.subscribe_ticks(instrument, "BidAsk"))
+                if StreamKind.DEPTH in kinds:
+                    handles.append(self._transport.subscribe_depth(instrument, self.policy.depth_rows))
+                if StreamKind.NEWS in kinds:
+                    await self._lines.take_news(self.policy.quote_deadline)
+                    self._news[stream] = self._news.get(stream, 0) + 1
+                    handles.append(self._transport.subscribe_news(instrument, providers))
+        except BaseException:
+            stream.close()
+            raise
+        if self._gap is not None:
+            stream.offer(self._gap)
+        return stream
+
+    async def _news_providers(self) -> list[str]:
+        providers = [row.code for row in await self._transport.news_providers()]
+        if not providers:
+            raise NoPermission("a stream of news", "this login has no news provider", "subscribe to one for the API")
+        return providers
+
+    async def _hold_line(self, instrument: Instrument, stream: MarketStream) -> None:
+        number = instrument.con_id or 0
+        line = await self._lines.take(instrument, self.policy.quote_deadline)
+        self._lines.hold(number)
+        self._held.setdefault(stream, []).append(number)
+        if line.last_update is not None:
+            # a new consumer begins with what is known, not with silence
+            stream.offer_line(number, line)
+
+    def _ended(self, stream: MarketStream) -> None:
+        for number in self._held.pop(stream, []):
+            self._lines.unhold(number)
+        self._lines.give_news(self._news.pop(stream, 0))
+        for handle in self._handles.pop(stream, []):
+            self._transport.unsubscribe(handle)
+        self._lines.wake()
+
+    def _on_link(self, event: LinkEvent) -> None:
+        if event.scope is LinkScope.ORDERS:
+            return
+        source = event.source or self._transport.name
+        if event.kind is LinkEventKind.LOST and self._gap is None:
+            self._gap = Gap(event.time, source, event.text)
+            self.hub.mark(self._gap)
+        elif event.kind is LinkEventKind.FARM_DOWN and event.symbols:
+            self.hub.mark(Gap(event.time, source, event.text, event.symbols))
+        elif event.kind is LinkEventKind.SUBSCRIPTIONS_RESTORED:
+            if self._gap is None and not event.symbols:
+                self.hub.mark(Gap(event.time, source, event.text))
+            self._gap = None
+            self.hub.mark(Resumed(event.time, source, event.restored, event.failed, None, event.symbols))
+
+    def close(self) -> None:
+        self.hub.close()
+
+
+class OpenStream:
+    """A stream that subscribes at its first step, so that it can be made without waiting."""
+
+    def __init__(self, streams: Streams, symbols: Sequence[Symbol], kinds: frozenset[StreamKind]) -> None:
+        self._streams = streams
+        self._symbols = symbols
+        self._kinds = kinds
+        self._stream: MarketStream | None = None
+        self._closed = False
+
+    def __aiter__(self) -> OpenStream:
+        return self
+
+    def __anext__(self) -> Coroutine[Any, Any, MarketEvent]:
+        stream = self._stream
+        return self._first() if stream is None else stream.__anext__()
+
+    async def _first(self) -> MarketEvent:
+        if self._closed:
+            raise StopAsyncIteration
+        self._stream = await self._streams.open_stream(self._symbols, self._kinds)
+        return await anext(self._stream)
+
+    @property
+    def counts(self) -> StreamCounts:
+        """Delivered, conflated and dropped so far."""
+        return StreamCounts() if self._stream is None else self._stream.counts
+
+    async def aclose(self) -> None:
+        self._closed = True
+        if self._stream is not None:
+            await self._stream.aclose()
