@@ -45,6 +45,7 @@ async def test_a_round_stays_inside_the_allowance_however_many_contracts_it_has(
     door = DoorSettings(port=0, market_data_lines=5)
     async with adapter_world(door=door) as world:
         world.adapter.data.policy = DataPolicy(lines=5, lines_for_questions=4, quote_deadline=3.0)
+        world.adapter.data.lines.allowance = 5
         world.adapter.options._lines = asyncio.Semaphore(4)
         options = await around_the_money(world, count=24)
         await world.adapter.quotes(["AAPL", "MSFT"])
