@@ -69,7 +69,8 @@ async def test_a_round_stays_inside_the_allowance_however_many_contracts_it_has(
 async def test_lines_that_streams_hold_are_not_taken():
     async with adapter_world() as world:
         option = (await around_the_money(world))[0]
-        world.adapter.data.policy = DataPolicy(lines=2, quote_deadline=1.0)
+        world.adapter.data.lines.allowance = 2
+        world.adapter.data.policy = DataPolicy(quote_deadline=1.0)
         stream = world.adapter.stream(["AAPL", "MSFT"])
         await anext(stream)
         found = await world.adapter.option_quotes([option])
