@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from concurrent.futures import CancelledError as FutureCancelled
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
+from contextlib import suppress
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
@@ -42,6 +43,8 @@ class LoopThread:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._closed = False
+        #: Tasks of `start_soon`, which nobody else holds.
+        self._kept: set[asyncio.Task[Any]] = set()
 
     @property
     def is_closed(self) -> bool:
@@ -88,6 +91,19 @@ class LoopThread:
         except BaseException:
             work.close()
             raise
+
+    def start_soon(self, work: Callable[[], Coroutine[Any, Any, object]]) -> None:
+        """Run `work()` on the loop when it comes to it; a loop that does not run drops it. It takes no lock and may be
+        called on the loop's own thread: a finalizer runs on any thread, at any moment."""
+        loop = self._loop
+        if loop is not None and not self._closed:
+            with suppress(RuntimeError):  # the loop was closed just now
+                loop.call_soon_threadsafe(self._keep, work)
+
+    def _keep(self, work: Callable[[], Coroutine[Any, Any, object]]) -> None:
+        task = asyncio.ensure_future(work())
+        self._kept.add(task)
+        task.add_done_callback(self._kept.discard)
 
     def call(self, work: Coroutine[Any, Any, T], timeout: float = DEFAULT_TIMEOUT, what: str = "call") -> T:
         """Wait for `work`. Raises DeadlineExceeded after `timeout` real seconds, and cancels it then."""

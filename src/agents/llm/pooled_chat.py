@@ -7,7 +7,6 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Coroutine
-from contextlib import suppress
 from typing import Any, TypeVar
 
 from ...brokers.errors import BrokerError, ConfigurationError
@@ -128,11 +127,4 @@ async def _names(client: ModelClient) -> tuple[str, ...]:
 
 def close_with(owner: object, pool: Pool, loop: LoopThread) -> None:
     """Close the pool's connections when nobody holds `owner` any more."""
-    weakref.finalize(owner, _close, pool, loop).atexit = False
-
-
-def _close(pool: Pool, loop: LoopThread) -> None:
-    # A loop that is closed already has closed its connections.
-    with suppress(BrokerError):
-        if loop.is_running:
-            loop.start(pool.aclose(), "closing")
+    weakref.finalize(owner, loop.start_soon, pool.aclose).atexit = False

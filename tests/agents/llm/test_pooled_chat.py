@@ -148,6 +148,20 @@ def test_connections_are_closed_with_the_last_holder(server: ModelServer) -> Non
         loop.call(others_done(), 5.0)
 
 
+def test_connections_are_closed_where_the_collector_runs_on_the_loop(server: ModelServer) -> None:
+    with LoopThread("chat") as loop:
+        held = [OllamaBackend(server.url, MODEL, loop=loop)]
+        held[0].chat("", "AAPL?")
+        (client,) = [host.client for host in held[0].pool.hosts]
+
+        async def drop() -> None:
+            held.clear()
+
+        loop.call(drop(), 5.0)
+        loop.call(others_done(), 5.0)
+        assert not client._clients  # type: ignore[attr-defined]
+
+
 async def others_done() -> None:
     others = asyncio.all_tasks() - {asyncio.current_task()}
     if others:
