@@ -37,6 +37,12 @@ class Witness:
         return self.told
 
 
+async def until(holds):
+    async with asyncio.timeout(5.0):
+        while not holds():
+            await asyncio.sleep(0)
+
+
 async def test_a_quote_opens_one_line_and_the_next_one_reads_it(make, transport):
     transport.quotes = {"AAPL": AAPL_PRICES}
     data = make()
@@ -119,7 +125,7 @@ async def test_d12_lines_of_running_streams_are_never_taken_away(make, transport
     data = make(lines=1)
     stream = data.stream(["AAPL"], [StreamKind.QUOTES])
     opening = asyncio.ensure_future(anext(stream))
-    await asyncio.sleep(0.01)
+    await until(lambda: 265598 in transport.lines and transport.lines[265598].last_update is not None)
     with pytest.raises(InvalidRequest, match="in use by streams"):
         await data.quote("MSFT")
     data.streams.hub.on_lines([transport.lines[265598]])
@@ -180,7 +186,7 @@ async def test_q22_a_lost_link_is_a_gap_and_its_return_is_counted(make, transpor
     data = make()
     stream = data.stream(["AAPL"], [StreamKind.QUOTES])
     first = asyncio.ensure_future(anext(stream))
-    await asyncio.sleep(0.01)
+    await until(lambda: 265598 in transport.lines and transport.lines[265598].last_update is not None)
     data.streams.hub.on_lines([transport.lines[265598]])
     assert (await first).bid == 150.0
 
@@ -200,7 +206,7 @@ async def test_a_stream_asks_for_what_its_kinds_need_and_gives_it_back(make, tra
     data = make()
     stream = data.stream(["AAPL", "MSFT"], [StreamKind.TICK_BY_TICK, StreamKind.DEPTH])
     opening = asyncio.ensure_future(anext(stream))
-    await asyncio.sleep(0.01)
+    await until(lambda: len(transport.handles) == 6)
     wanted = {(kind, symbol) for symbol in ("AAPL", "MSFT") for kind in ("AllLast", "BidAsk", "depth 10")}
     assert set(transport.handles.values()) == wanted
     await stream.aclose()
