@@ -26,6 +26,7 @@ from .brokers.domain.market_data import (
     BarUpdate,
     Depth,
     Gap,
+    Lost,
     Quote,
     Resumed,
     StreamKind,
@@ -46,6 +47,7 @@ from .brokers.domain.order import (
 )
 from .brokers.domain.order_states import OrderState
 from .brokers.domain.reports import OrderEvent, OrderEventKind
+from .brokers.domain.streams import BrokerStatistics, Snapshot, StreamCounts, StreamOptions
 from .brokers.errors import (
     BrokerError,
     OutcomeUnknown,
@@ -70,6 +72,7 @@ __all__ = [
     "BaseBroker",
     "Bracket",
     "BrokerError",
+    "BrokerStatistics",
     "Depth",
     "Fill",
     "Gap",
@@ -77,6 +80,7 @@ __all__ = [
     "Health",
     "Instrument",
     "InstrumentDetails",
+    "Lost",
     "NewOrder",
     "NewsProvider",
     "OptionActivity",
@@ -98,8 +102,11 @@ __all__ = [
     "SecType",
     "Side",
     "SmartOrderPolicy",
+    "Snapshot",
     "StopReport",
+    "StreamCounts",
     "StreamKind",
+    "StreamOptions",
     "Subscription",
     "SyncBroker",
     "TimeInForce",

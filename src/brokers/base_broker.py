@@ -22,8 +22,10 @@ from .domain.options import OptionActivity, OptionChain, OptionQuote
 from .domain.order import Bracket, Fill, NewOrder, Order, OrderChange, WhatIf
 from .domain.reports import OrderEvent
 from .domain.sessions import MarketHours
+from .domain.streams import BrokerStatistics, Snapshot, StreamCounts, StreamOptions
 from .errors import BrokerError, InvalidInstrument, NotSupported
 from .smart_orders import SmartOrderPolicy
+from .streams.callbacks import Callbacks, EventHandler
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,6 +42,24 @@ class Subscription(Protocol[_Event]):
     async def __anext__(self) -> _Event: ...
 
     async def aclose(self) -> None: ...
+
+
+class MarketSubscription(Subscription[MarketEvent], Protocol):
+    """A stream of market data: event by event, or in batches. `counts` accounts for everything that it received."""
+
+    @property
+    def counts(self) -> StreamCounts: ...
+
+    def batches(
+        self, max_events: int | None = None, max_seconds: float | None = None
+    ) -> Subscription[list[MarketEvent]]:
+        """Lists of at most `max_events`, handed over `max_seconds` after the first of them came at the latest, and at
+        once when that many are there or a Gap or Resumed is (None: the profile's)."""
+        ...
+
+    def note_failure(self) -> None:
+        """The consumer's own code raised: counted for the statistics."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,9 +206,28 @@ class BaseBroker(abc.ABC):
 
     @abc.abstractmethod
     def stream(
-        self, symbols: Iterable[Symbol], kinds: Iterable[StreamKind] = (StreamKind.QUOTES,)
-    ) -> Subscription[MarketEvent]:
-        """Quotes, trades, depth, headlines as they come, with Gap and Resumed in their place."""
+        self,
+        symbols: Iterable[Symbol],
+        kinds: Iterable[StreamKind] = (StreamKind.QUOTES,),
+        options: StreamOptions | None = None,
+    ) -> MarketSubscription:
+        """Quotes, trades, depth, headlines as they come, with Gap and Resumed in their place, and Lost where this
+        consumer was too slow (docs/streams.md)."""
+
+    def on_events(
+        self,
+        symbols: Iterable[Symbol],
+        kinds: Iterable[StreamKind],
+        handler: EventHandler,
+        options: StreamOptions | None = None,
+    ) -> Callbacks:
+        """Call `handler` with every event of a stream, on the running loop, until the answer is closed. What it raises
+        is logged and counted (`failures`), and ends nothing; a stream that cannot be had is told by `error`."""
+        return Callbacks(self.stream(symbols, kinds, options), handler, f"events for {self.name}")
+
+    @abc.abstractmethod
+    def snapshot(self, symbol: Symbol) -> Snapshot | None:
+        """What the line of `symbol` last said, of any age; None where it said nothing. Never waits, never asks."""
 
     # Options and news: data only. A broker without them raises NotSupported.
 
@@ -334,7 +373,17 @@ class BaseBroker(abc.ABC):
 
     @abc.abstractmethod
     def latency_report(self) -> dict[str, dict[str, float]]:
-        """Stage -> {count, p50, p95, p99, max} in milliseconds: place_to_sent, place_to_ack, place_to_fill, gate, …"""
+        """Stage -> {count, p50, p95, p99, max} in milliseconds: place_to_sent, place_to_ack, place_to_fill, gate, …,
+        tick (from the door to a consumer), batch, and round_trip where the broker has a wire. Stages without any
+        sample are left out."""
+
+    def get_latency_report(self) -> dict[str, dict[str, float]]:
+        """`latency_report` under the name that the host framework uses."""
+        return self.latency_report()
+
+    @abc.abstractmethod
+    def get_statistics(self) -> BrokerStatistics:
+        """Rates, buffers, drops, conflation and latencies of this session so far; call it on the event loop."""
 
     async def bars_frame(
         self, symbol: Symbol, size: BarSize = BarSize.D1, *, count: int | None = None, start: datetime | None = None

@@ -20,16 +20,18 @@ from .calendar import MarketCalendar, hours_of, session_of
 from .domain.account import AccountSummary, Position
 from .domain.clock import Clock
 from .domain.instrument import Instrument, InstrumentDetails, Rounding
-from .domain.market_data import Quote
+from .domain.market_data import BidAsk, Depth, Quote, Trade
 from .domain.order import Bracket, Fill, NewOrder, Order, OrderChange, OrderType, Side, WhatIf
 from .domain.reports import OrderEvent, WireOrder
 from .domain.sessions import MarketHours, Session
+from .domain.streams import BrokerStatistics, Snapshot
 from .errors import BrokerError, DeadlineExceeded, InvalidOrder, NotConnected, TradingHalted
 from .journal import Journal
 from .order_port import OrderPort
 from .orders import OrderManager, OrderSettings
 from .risk import DayStart, RiskEngine, RiskPolicy, loss_day
 from .smart_orders import SmartOrderPolicy, priced
+from .streams.hub import StreamHub
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,10 @@ class ManagedBroker(BaseBroker):
         return OrderManager(self.port, self.journal, gate, self.clock, self._qualified, settings)
 
     # What a broker alone knows; synchronous ones answer from caches and never wait
+
+    @property
+    @abc.abstractmethod
+    def stream_hub(self) -> StreamHub: ...
 
     @abc.abstractmethod
     def cached_quote(self, instrument: Instrument) -> Quote | None: ...
@@ -208,7 +214,35 @@ class ManagedBroker(BaseBroker):
         return await self.manager.adopt(details.instrument, await self.positions())
 
     def latency_report(self) -> dict[str, dict[str, float]]:
-        return self.manager.latency_report()
+        return {**self.manager.latency_report(), **self.stream_hub.latencies()}
+
+    def get_statistics(self) -> BrokerStatistics:
+        hub = self.stream_hub
+        return BrokerStatistics(
+            at=self.clock.now(),
+            window=float(hub.rates.window),
+            rates=hub.event_rates(),
+            counts=hub.counts(),
+            streams=tuple(stream.statistics() for stream in hub.streams),
+            failures=hub.failures(),
+            latency=self.latency_report(),
+        )
+
+    def snapshot(self, symbol: Symbol) -> Snapshot | None:
+        details = self.cached_details(as_instrument(symbol))
+        if details is None:
+            return None
+        instrument, hub = details.instrument, self.stream_hub
+        quote, number = self.cached_quote(instrument), instrument.con_id or 0
+        snapshot = Snapshot(
+            instrument,
+            quote,
+            quote.age(self.clock.now()) if quote is not None else None,
+            hub.last(number, Trade),
+            hub.last(number, BidAsk),
+            hub.last(number, Depth),
+        )
+        return snapshot if snapshot != Snapshot(instrument) else None
 
     # Safety
 

@@ -1,20 +1,20 @@
-"""The synchronous façade: one background thread runs one event loop for every synchronous caller."""
+"""The synchronous façade: every verb of a broker, blocking, on the background loop."""
 
 from __future__ import annotations
 
-import asyncio
-import atexit
-import threading
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
-from concurrent.futures import CancelledError as FutureCancelled
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeout
-from contextlib import suppress
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Self, TypeVar
 
-from .base_broker import BaseBroker, Health, PositionDifference, StopReport, Subscription, Symbol
+from .base_broker import (
+    BaseBroker,
+    Health,
+    PositionDifference,
+    StopReport,
+    Subscription,
+    Symbol,
+)
 from .domain.account import AccountSummary, PnL, Position
 from .domain.instrument import Instrument, InstrumentDetails
 from .domain.market_data import Bar, BarSize, BarSource, BarUpdate, MarketEvent, Quote, StreamKind
@@ -23,198 +23,15 @@ from .domain.options import OptionActivity, OptionChain, OptionQuote
 from .domain.order import Bracket, Fill, NewOrder, Order, OrderChange, WhatIf
 from .domain.reports import OrderEvent
 from .domain.sessions import MarketHours
-from .errors import BrokerError, DeadlineExceeded, NotConnected, OutcomeUnknown, UsageError
+from .domain.streams import BrokerStatistics, Snapshot, StreamOptions
+from .errors import BrokerError, DeadlineExceeded, OutcomeUnknown
+from .loop_thread import DEFAULT_TIMEOUT as DEFAULT_TIMEOUT
+from .loop_thread import LoopThread as LoopThread
+from .loop_thread import shared_loop as shared_loop
 from .smart_orders import SmartOrderPolicy
+from .sync_streams import SyncCallbacks, SyncStream, SyncSubscription
 
 T = TypeVar("T")
-
-#: Real seconds that a call may take when nothing else is said.
-DEFAULT_TIMEOUT = 30.0
-#: Real seconds that the loop gets to finish what it was told to cancel.
-_CLOSING = 5.0
-
-
-class LoopThread:
-    """A thread with an event loop. Usable from any thread, also from inside another running loop (which then waits)."""
-
-    def __init__(self, name: str = "moondev-ibkr") -> None:
-        self._name = name
-        self._lock = threading.Lock()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread: threading.Thread | None = None
-        self._closed = False
-        #: Tasks of `start_soon`, which nobody else holds.
-        self._kept: set[asyncio.Task[Any]] = set()
-
-    @property
-    def is_closed(self) -> bool:
-        return self._closed
-
-    @property
-    def is_running(self) -> bool:
-        return self._thread is not None and self._thread.is_alive()
-
-    def _running_loop(self, what: str) -> asyncio.AbstractEventLoop:
-        with self._lock:
-            if self._closed:
-                raise UsageError(what, "the background loop was closed", "make a new façade")
-            if self._loop is None:
-                ready = threading.Event()
-                self._loop = asyncio.new_event_loop()
-                self._thread = threading.Thread(
-                    target=self._run, args=(self._loop, ready), name=self._name, daemon=True
-                )
-                self._thread.start()
-                ready.wait()
-            return self._loop
-
-    @staticmethod
-    def _run(loop: asyncio.AbstractEventLoop, ready: threading.Event) -> None:
-        asyncio.set_event_loop(loop)
-        loop.call_soon(ready.set)
-        try:
-            loop.run_forever()
-        finally:
-            loop.run_until_complete(loop.shutdown_asyncgens())
-            loop.run_until_complete(loop.shutdown_default_executor())
-            loop.close()
-
-    def start(self, work: Coroutine[Any, Any, T], what: str = "call") -> Future[T]:
-        """Run `work` on the loop. Raises UsageError on the loop's own thread, which would wait for itself."""
-        try:
-            loop = self._running_loop(what)
-            if threading.current_thread() is self._thread:
-                raise UsageError(
-                    what, "this is the background loop's own thread", "await the asynchronous method instead"
-                )
-            return asyncio.run_coroutine_threadsafe(work, loop)
-        except BaseException:
-            work.close()
-            raise
-
-    def start_soon(self, work: Callable[[], Coroutine[Any, Any, object]]) -> None:
-        """Run `work()` on the loop when it comes to it; a loop that does not run drops it. It takes no lock and may be
-        called on the loop's own thread: a finalizer runs on any thread, at any moment."""
-        loop = self._loop
-        if loop is not None and not self._closed:
-            with suppress(RuntimeError):  # the loop was closed just now
-                loop.call_soon_threadsafe(self._keep, work)
-
-    def _keep(self, work: Callable[[], Coroutine[Any, Any, object]]) -> None:
-        task = asyncio.ensure_future(work())
-        self._kept.add(task)
-        task.add_done_callback(self._kept.discard)
-
-    def call(self, work: Coroutine[Any, Any, T], timeout: float = DEFAULT_TIMEOUT, what: str = "call") -> T:
-        """Wait for `work`. Raises DeadlineExceeded after `timeout` real seconds, and cancels it then."""
-        future = self.start(work, what)
-        try:
-            return future.result(timeout)
-        except FutureTimeout:
-            if future.done() and not future.cancelled():
-                return future.result()
-            future.cancel()
-            raise DeadlineExceeded(what, timedelta(seconds=timeout), "wait longer, or look at the connection") from None
-        except FutureCancelled:
-            raise NotConnected(what, "the background loop was closed meanwhile") from None
-        except BaseException:
-            future.cancel()
-            raise
-
-    def close(self) -> None:
-        """Cancel what runs, stop the loop, join the thread. Calling it twice does nothing."""
-        if self._thread is threading.current_thread():
-            raise UsageError("close", "this is the background loop's own thread", "close it from another thread")
-        with self._lock:
-            self._closed = True
-            loop, thread, self._loop = self._loop, self._thread, None
-        if loop is None or thread is None:
-            return
-        asyncio.run_coroutine_threadsafe(_cancel_all(), loop).result(_CLOSING)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(_CLOSING)
-
-    def __enter__(self) -> LoopThread:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
-async def _cancel_all() -> None:
-    tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
-    for task in tasks:
-        task.cancel()
-    if tasks:
-        await asyncio.wait(tasks, timeout=_CLOSING)
-
-
-class SyncSubscription(Iterator[T], Generic[T]):
-    """A subscription as a plain iterator. It waits for the next item for as long as the subscription lives; `get`
-    waits with a deadline. No item is lost when a deadline passes."""
-
-    def __init__(self, loop: LoopThread, source: Subscription[T], timeout: float) -> None:
-        self._loop = loop
-        self._source = source
-        self._timeout = timeout
-        self._next: Future[T] | None = None
-
-    def __iter__(self) -> Self:
-        return self
-
-    def __next__(self) -> T:
-        return self._take(None)
-
-    def get(self, timeout: float) -> T | None:
-        """The next item, None when none came within `timeout` real seconds. Raises StopIteration at the end."""
-        try:
-            return self._take(timeout)
-        except DeadlineExceeded:
-            return None
-
-    def _take(self, timeout: float | None) -> T:
-        if self._next is None:
-            self._next = self._loop.start(_following(self._source), "next item")
-        try:
-            item = self._next.result(timeout)
-        except FutureTimeout:
-            raise DeadlineExceeded("next item", timedelta(seconds=timeout or 0.0)) from None
-        except (StopAsyncIteration, _Ended, FutureCancelled):
-            self._next = None
-            raise StopIteration from None
-        except BrokerError:
-            self._next = None
-            raise
-        self._next = None
-        return item
-
-    def close(self) -> None:
-        """Give the subscription back."""
-        waiting, self._next = self._next, None
-        if waiting is not None:
-            waiting.cancel()
-        self._loop.call(_closed(self._source), self._timeout, "closing a subscription")
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
-class _Ended(Exception):
-    """A StopAsyncIteration that can travel through a future."""
-
-
-async def _following(source: Subscription[T]) -> T:
-    try:
-        return await source.__anext__()
-    except StopAsyncIteration:
-        raise _Ended from None
-
-
-async def _closed(source: Subscription[Any]) -> None:
-    await source.aclose()
 
 
 class SyncBroker:
@@ -331,9 +148,27 @@ class SyncBroker:
         return self._subscribe(lambda: self.broker.live_bars(symbol, size, count=count, source=source), "live bars")
 
     def stream(
-        self, symbols: Iterable[Symbol], kinds: Iterable[StreamKind] = (StreamKind.QUOTES,)
-    ) -> SyncSubscription[MarketEvent]:
-        return self._subscribe(lambda: self.broker.stream(symbols, kinds), "stream")
+        self,
+        symbols: Iterable[Symbol],
+        kinds: Iterable[StreamKind] = (StreamKind.QUOTES,),
+        options: StreamOptions | None = None,
+    ) -> SyncStream:
+        source = self._ask(lambda: self.broker.stream(symbols, kinds, options), "stream")
+        return SyncStream(self._loop, source, self.timeout)
+
+    def on_events(
+        self,
+        symbols: Iterable[Symbol],
+        kinds: Iterable[StreamKind],
+        handler: Callable[[MarketEvent], object],
+        options: StreamOptions | None = None,
+    ) -> SyncCallbacks:
+        """Call `handler` with every event, on a thread of its own, until the answer is closed. What it raises is
+        logged and counted (`failures`), and ends nothing; why the stream ended is told by `error`."""
+        return SyncCallbacks(self.stream(symbols, kinds, options), handler, f"events for {self.name}")
+
+    def snapshot(self, symbol: Symbol) -> Snapshot | None:
+        return self._ask(lambda: self.broker.snapshot(symbol), f"snapshot of {symbol}")
 
     # Options and news
 
@@ -436,19 +271,11 @@ class SyncBroker:
     def resume(self) -> None:
         self._write(self.broker.resume(), "resume")
 
+    def get_statistics(self) -> BrokerStatistics:
+        return self._ask(self.broker.get_statistics, "statistics")
+
+    def get_latency_report(self) -> dict[str, dict[str, float]]:
+        return self._ask(self.broker.get_latency_report, "latency report")
+
     def latency_report(self) -> dict[str, dict[str, float]]:
         return self._ask(self.broker.latency_report, "latency report")
-
-
-_shared: LoopThread | None = None
-_shared_lock = threading.Lock()
-
-
-def shared_loop() -> LoopThread:
-    """The process's one background loop, made when first asked for and closed when the process ends."""
-    global _shared
-    with _shared_lock:
-        if _shared is None or _shared.is_closed:
-            _shared = LoopThread()
-            atexit.register(_shared.close)
-        return _shared

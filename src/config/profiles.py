@@ -17,19 +17,23 @@ class ProfileName(StrEnum):
 class Profile:
     """Every field is read by the component named in its comment. The journal's durability is no part of a profile."""
 
-    #: Quotes of one symbol closer together than this reach a subscriber as one; 0 passes every change (ib_stream).
+    #: Quotes of one symbol closer together than this reach a subscriber as one; 0 passes every change (market_stream).
     conflation_ms: int
-    #: Events kept for a slow subscriber before quotes are dropped and counted; orders never are (ib_stream).
+    #: A batch of a stream and a callback's events are handed over this long after their first came (batches).
+    batch_ms: int
+    #: A batch that has so many events is handed over at once (batches).
+    batch_events: int
+    #: Events kept for a slow subscriber before the oldest is dropped and counted; orders never are (market_stream).
     buffer_size: int
-    #: Install uvloop where it is there (cli, sync).
+    #: The event loop is uvloop's where it is installed (event_loop).
     use_uvloop: bool
-    #: Move start-up objects out of the collector's sight and collect less often (cli, sync).
+    #: Move start-up objects out of the collector's sight and collect less often (event_loop).
     gc_freeze: bool
 
 
 PROFILES: dict[ProfileName, Profile] = {
-    ProfileName.ULTRA_LOW_LATENCY: Profile(0, 4_096, use_uvloop=True, gc_freeze=True),
-    ProfileName.LOW_LATENCY: Profile(10, 16_384, use_uvloop=True, gc_freeze=True),
-    ProfileName.BALANCED: Profile(100, 16_384, use_uvloop=False, gc_freeze=False),
-    ProfileName.HIGH_THROUGHPUT: Profile(250, 131_072, use_uvloop=True, gc_freeze=False),
+    ProfileName.ULTRA_LOW_LATENCY: Profile(0, 1, 256, 4_096, use_uvloop=True, gc_freeze=True),
+    ProfileName.LOW_LATENCY: Profile(10, 20, 1_024, 16_384, use_uvloop=True, gc_freeze=True),
+    ProfileName.BALANCED: Profile(100, 100, 4_096, 16_384, use_uvloop=False, gc_freeze=False),
+    ProfileName.HIGH_THROUGHPUT: Profile(250, 500, 32_768, 131_072, use_uvloop=True, gc_freeze=False),
 }

@@ -129,6 +129,8 @@ CALLS = {
     "resume": (),
     "limits": (),
     "latency_report": (),
+    "get_statistics": (),
+    "snapshot": ("AAPL",),
     "health": (),
     "accounts": (),
 }

@@ -67,13 +67,17 @@ class Quote:
             return None
         return (self.bid + self.ask) / 2
 
+    @property
+    def is_delayed(self) -> bool:
+        return self.data_type in (DataType.DELAYED, DataType.DELAYED_FROZEN)
+
     def age(self, now: datetime) -> timedelta:
         return now - self.time
 
 
 @dataclass(frozen=True, slots=True)
 class Trade:
-    """One print. `size` in shares. `past_limit` and `unreported` as IB's tick attributes."""
+    """One print. `size` in shares. `past_limit` and `unreported` as IB's tick attributes. `source` names the door."""
 
     instrument: Instrument
     time: datetime
@@ -83,6 +87,10 @@ class Trade:
     conditions: str = ""
     past_limit: bool = False
     unreported: bool = False
+    source: str = ""
+
+    def age(self, now: datetime) -> timedelta:
+        return now - self.time
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +103,10 @@ class BidAsk:
     ask: float
     bid_size: float
     ask_size: float
+    source: str = ""
+
+    def age(self, now: datetime) -> timedelta:
+        return now - self.time
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +124,10 @@ class Depth:
     time: datetime
     bids: tuple[DepthLevel, ...]
     asks: tuple[DepthLevel, ...]
+    source: str = ""
+
+    def age(self, now: datetime) -> timedelta:
+        return now - self.time
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +178,17 @@ class Resumed:
     symbols: tuple[str, ...] = ()
 
 
-MarketEvent = Quote | Trade | BidAsk | Depth | Headline | Gap | Resumed
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """This consumer fell behind: `count` events of `symbols`, the first of `since` (market time), fell off its buffer
+    at this place. Nobody else lost them."""
+
+    since: datetime
+    count: int
+    symbols: tuple[str, ...]
+
+
+MarketEvent = Quote | Trade | BidAsk | Depth | Headline | Gap | Resumed | Lost
 
 
 class BarSize(StrEnum):

@@ -11,25 +11,27 @@ from decimal import Decimal
 from pathlib import Path
 
 from ...config.settings import Feature, Settings, load_settings
-from ..base_broker import Health, Subscription, Symbol
+from ..base_broker import Health, MarketSubscription, Subscription, Symbol
 from ..broker_gate import BrokerGate, BrokerRiskView
 from ..calendar import MarketCalendar
 from ..costs import SubscriptionCosts, calculate_subscription_costs
 from ..domain.account import AccountSummary, PnL, Position
 from ..domain.clock import Clock, MarketClock
 from ..domain.instrument import Instrument, InstrumentDetails
-from ..domain.market_data import Bar, BarSize, BarSource, BarUpdate, MarketEvent, Quote, StreamKind
+from ..domain.market_data import Bar, BarSize, BarSource, BarUpdate, Quote, StreamKind
 from ..domain.news import Article, Headline, NewsProvider
 from ..domain.options import OptionActivity, OptionChain, OptionQuote
 from ..domain.order import Bracket, NewOrder, Order, OrderChange, Side
 from ..domain.reports import WireOrder
 from ..domain.sessions import Session
+from ..domain.streams import StreamOptions
 from ..errors import BrokerError, ConfigurationError, DoorFenced, NoData, NotConnected
 from ..journal import ClientLease, Journal
 from ..managed_broker import ManagedBroker, StopSettings
 from ..orders import OrderManager, OrderSettings
 from ..orders.latency import distribution
 from ..risk import RiskPolicy
+from ..streams.hub import StreamHub
 from .ib_account import PositionBook
 from .ib_contracts import ContractBook, as_instrument
 from .ib_data_manager import DataPolicy, IBDataManager
@@ -284,9 +286,16 @@ class IBAdapter(ManagedBroker):
         return self.data.live_bars(symbol, size, count, source)
 
     def stream(
-        self, symbols: Iterable[Symbol], kinds: Iterable[StreamKind] = (StreamKind.QUOTES,)
-    ) -> Subscription[MarketEvent]:
-        return self.data.stream(symbols, kinds)
+        self,
+        symbols: Iterable[Symbol],
+        kinds: Iterable[StreamKind] = (StreamKind.QUOTES,),
+        options: StreamOptions | None = None,
+    ) -> MarketSubscription:
+        return self.data.stream(symbols, kinds, options)
+
+    @property
+    def stream_hub(self) -> StreamHub:
+        return self.data.streams.hub
 
     async def option_chain(self, symbol: Symbol) -> list[OptionChain]:
         return await self.options.chain(symbol)

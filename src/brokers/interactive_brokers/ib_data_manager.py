@@ -7,7 +7,7 @@ import logging
 import weakref
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from ...config.settings import Settings
@@ -15,13 +15,16 @@ from ..base_broker import Symbol
 from ..domain.clock import Clock
 from ..domain.instrument import Instrument
 from ..domain.market_data import Bar, BarSize, BarSource, Quote, StreamKind, Trade
+from ..domain.streams import StreamOptions
 from ..errors import BrokerError, DeadlineExceeded, InvalidRequest, NoData, RequestFailed
+from ..streams.defaults import StreamDefaults
+from ..streams.open_stream import OpenStream
 from .ib_contracts import ContractBook, as_instrument
 from .ib_history import HistoryStore, Series
 from .ib_lines import LineKeeper
 from .ib_live_bars import LiveBars
 from .ib_second_source import QuoteSource, SecondOpinion
-from .ib_streams import OpenStream, Streams
+from .ib_streams import Streams
 from .ib_transport import IbTransport, LinkEvent, LinkEventKind, LinkScope, QuoteLine, ScheduledSession
 
 logger = logging.getLogger(__name__)
@@ -47,20 +50,16 @@ class DataPolicy:
     depth_rows: int = 10
     #: How long an order may wait for a fresh quote before it is judged by what there is.
     freshen_deadline: float = 2.0
-    #: Events that a slow consumer of a stream may fall behind, and how close together two quotes of one symbol may
-    #: reach him (0: every change).
-    buffer_size: int = 10_000
-    conflation: float = 0.0
+    #: What a consumer of a stream gets who chooses nothing.
+    streams: StreamDefaults = field(default_factory=StreamDefaults)
 
     @classmethod
     def from_settings(cls, settings: Settings) -> DataPolicy:
-        profile = settings.performance
         return cls(
             lines=settings.market_data_lines,
             lines_for_questions=max(1, settings.market_data_lines * 3 // 10),
             quote_deadline=min(11.0, settings.request_timeout),
-            buffer_size=profile.buffer_size,
-            conflation=profile.conflation_ms / 1000,
+            streams=StreamDefaults.from_profile(settings.performance),
         )
 
 
@@ -259,9 +258,11 @@ class IBDataManager:
 
     # Streams
 
-    def stream(self, symbols: Iterable[Symbol], kinds: Iterable[StreamKind]) -> OpenStream:
+    def stream(
+        self, symbols: Iterable[Symbol], kinds: Iterable[StreamKind], options: StreamOptions | None = None
+    ) -> OpenStream:
         """Everything from the first step of the iterator on; end it with `aclose`."""
-        return self.streams.stream(symbols, kinds)
+        return self.streams.stream(symbols, kinds, options)
 
     def _on_link(self, event: LinkEvent) -> None:
         if event.scope is not LinkScope.ORDERS and event.kind is LinkEventKind.RESTORED:

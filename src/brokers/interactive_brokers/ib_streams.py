@@ -3,30 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterable, Sequence
-from typing import Any, Protocol
+from collections.abc import Iterable
+from typing import Protocol
 
 from ..base_broker import Symbol
 from ..domain.instrument import Instrument
-from ..domain.market_data import Gap, MarketEvent, Resumed, StreamKind
+from ..domain.market_data import Gap, Resumed, StreamKind
+from ..domain.streams import StreamOptions
 from ..errors import InvalidRequest, NoPermission
+from ..streams.defaults import StreamDefaults
+from ..streams.hub import StreamHub
+from ..streams.market_stream import MarketStream
+from ..streams.open_stream import OpenStream
 from .ib_contracts import ContractBook
 from .ib_lines import LineKeeper
-from .ib_stream import MarketStream, StreamCounts, StreamHub
 from .ib_transport import IbTransport, LinkEvent, LinkEventKind, LinkScope
 
 
 class StreamPolicy(Protocol):
-    """What `Streams` reads of the data policy: seconds, rows of a depth book, events a consumer may fall behind."""
+    """What `Streams` reads of the data policy: seconds, rows of a depth book, what consumers get by default."""
 
     @property
     def quote_deadline(self) -> float: ...
     @property
     def depth_rows(self) -> int: ...
     @property
-    def buffer_size(self) -> int: ...
-    @property
-    def conflation(self) -> float: ...
+    def streams(self) -> StreamDefaults: ...
 
 
 class Streams:
@@ -39,7 +41,7 @@ class Streams:
         self._contracts = contracts
         self._lines = lines
         self.policy = policy
-        self.hub = StreamHub(policy.buffer_size, policy.conflation)
+        self.hub = StreamHub(policy.streams)
         #: Of each stream: handles at the transport, contracts whose line it holds, lines of news.
         self._handles: dict[MarketStream, list[int]] = {}
         self._held: dict[MarketStream, list[int]] = {}
@@ -48,18 +50,22 @@ class Streams:
         transport.add_market_listener(self.hub)
         transport.add_link_listener(self._on_link)
 
-    def stream(self, symbols: Iterable[Symbol], kinds: Iterable[StreamKind]) -> OpenStream:
+    def stream(
+        self, symbols: Iterable[Symbol], kinds: Iterable[StreamKind], options: StreamOptions | None = None
+    ) -> OpenStream:
         """Everything from the first step of the iterator on; end it with `aclose`."""
         wanted, chosen = tuple(symbols), frozenset(StreamKind(kind) for kind in kinds)
         if not wanted or not chosen:
             raise InvalidRequest("stream", "no symbol or no kind of data was named")
-        return OpenStream(self, wanted, chosen)
+        return OpenStream(lambda: self.open_stream(wanted, chosen, options))
 
-    async def open_stream(self, symbols: Iterable[Symbol], kinds: frozenset[StreamKind]) -> MarketStream:
+    async def open_stream(
+        self, symbols: Iterable[Symbol], kinds: frozenset[StreamKind], options: StreamOptions | None = None
+    ) -> MarketStream:
         """Qualify, subscribe, and answer the queue that gets everything from now on."""
         wanted = await asyncio.gather(*(self._contracts.qualify(symbol) for symbol in symbols))
         providers = await self._news_providers() if StreamKind.NEWS in kinds else []
-        stream = self.hub.open(wanted, kinds, self._ended)
+        stream = self.hub.open(wanted, kinds, self._ended, options)
         handles = self._handles.setdefault(stream, [])
         try:
             for instrument in wanted:
@@ -122,37 +128,3 @@ class Streams:
 
     def close(self) -> None:
         self.hub.close()
-
-
-class OpenStream:
-    """A stream that subscribes at its first step, so that it can be made without waiting."""
-
-    def __init__(self, streams: Streams, symbols: Sequence[Symbol], kinds: frozenset[StreamKind]) -> None:
-        self._streams = streams
-        self._symbols = symbols
-        self._kinds = kinds
-        self._stream: MarketStream | None = None
-        self._closed = False
-
-    def __aiter__(self) -> OpenStream:
-        return self
-
-    def __anext__(self) -> Coroutine[Any, Any, MarketEvent]:
-        stream = self._stream
-        return self._first() if stream is None else stream.__anext__()
-
-    async def _first(self) -> MarketEvent:
-        if self._closed:
-            raise StopAsyncIteration
-        self._stream = await self._streams.open_stream(self._symbols, self._kinds)
-        return await anext(self._stream)
-
-    @property
-    def counts(self) -> StreamCounts:
-        """Delivered, conflated and dropped so far."""
-        return StreamCounts() if self._stream is None else self._stream.counts
-
-    async def aclose(self) -> None:
-        self._closed = True
-        if self._stream is not None:
-            await self._stream.aclose()

@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable
 from datetime import datetime, timedelta
-from typing import Generic, TypeVar
+from typing import Protocol
 
 from ..domain.instrument import Instrument, InstrumentDetails, normalize_symbol
 from ..domain.market_data import (
@@ -17,9 +17,7 @@ from ..domain.market_data import (
     BidAsk,
     Depth,
     DepthLevel,
-    MarketEvent,
     Quote,
-    StreamKind,
     Trade,
 )
 from ..errors import AmbiguousInstrument, InvalidRequest, NoData, UnknownInstrument
@@ -27,34 +25,44 @@ from .events import ExchangeEvent, Printed, QuoteChanged
 from .exchange import Exchange
 from .models import MarketView
 
-#: Market events that one consumer may fall behind; the oldest are dropped and counted.
-QUEUE_LIMIT = 10_000
-T = TypeVar("T")
+#: What values of this market name as their source.
+SOURCE = "paper"
 
 
-class PaperStream(AsyncIterator[T], Generic[T]):
-    """A bounded queue for one consumer. `dropped` counts events that fell off."""
+class MarketSink(Protocol):
+    """Who is told of the market's events."""
 
-    def __init__(self, limit: int | None = QUEUE_LIMIT) -> None:
-        self._queue: deque[T] = deque(maxlen=limit)
+    def wants(self, number: int, kind: type) -> bool: ...
+
+    def on_quote(self, quote: Quote) -> None: ...
+
+    def on_trade(self, trade: Trade) -> None: ...
+
+    def on_bid_ask(self, tick: BidAsk) -> None: ...
+
+    def on_depth(self, depth: Depth) -> None: ...
+
+
+class PaperBars(AsyncIterator[BarUpdate]):
+    """Live bars of one consumer, none of which is ever left out."""
+
+    def __init__(self) -> None:
+        self._queue: deque[BarUpdate] = deque()
         self._waiter: asyncio.Future[None] | None = None
         self._closed = False
         self._on_close: list[Callable[[], None]] = []
-        self.dropped = 0
 
-    def put(self, event: T) -> None:
-        if self._queue.maxlen is not None and len(self._queue) == self._queue.maxlen:
-            self.dropped += 1
+    def put(self, event: BarUpdate) -> None:
         self._queue.append(event)
         self._wake()
 
     def on_close(self, callback: Callable[[], None]) -> None:
         self._on_close.append(callback)
 
-    def __aiter__(self) -> PaperStream[T]:
+    def __aiter__(self) -> PaperBars:
         return self
 
-    async def __anext__(self) -> T:
+    async def __anext__(self) -> BarUpdate:
         while not self._queue:
             if self._closed:
                 raise StopAsyncIteration
@@ -138,8 +146,8 @@ class PaperMarket:
             raise NoData(f"bars of {instrument}", f"there are none between {first} and {end}", "ask for another range")
         return found if count is None else found[-count:]
 
-    def live_bars(self, instrument: Instrument, size: BarSize, source: BarSource, count: int) -> PaperStream[BarUpdate]:
-        stream: PaperStream[BarUpdate] = PaperStream(limit=None)
+    def live_bars(self, instrument: Instrument, size: BarSize, source: BarSource, count: int) -> PaperBars:
+        stream = PaperBars()
         known: dict[datetime, Bar] = {}
 
         def refresh(bars: Iterable[Bar]) -> None:
@@ -156,40 +164,31 @@ class PaperMarket:
         stream.on_close(self._exchange.subscribe(on_print, Printed))
         return stream
 
-    def stream(self, instruments: Iterable[Instrument], kinds: Iterable[StreamKind]) -> PaperStream[MarketEvent]:
-        wanted = {instrument.con_id: instrument for instrument in instruments}
-        chosen = frozenset(kinds)
-        stream: PaperStream[MarketEvent] = PaperStream()
+    def feed(self, sink: MarketSink) -> Callable[[], None]:
+        """Tell `sink` of quotes, trades and depth that it wants from now on; returns how to stop."""
 
         def on_event(event: ExchangeEvent) -> None:
-            if isinstance(event, QuoteChanged | Printed) and (instrument := wanted.get(event.con_id)) is not None:
-                for market_event in self._translate(event, instrument, chosen):
-                    stream.put(market_event)
+            if isinstance(event, QuoteChanged | Printed) and (details := self._details.get(event.con_id)) is not None:
+                self._tell(sink, event, details.instrument)
 
-        if StreamKind.QUOTES in chosen:
-            for instrument in wanted.values():
-                quote = self.quote(instrument)
-                if quote is not None:
-                    stream.put(quote)
-        stream.on_close(self._exchange.subscribe(on_event, QuoteChanged, Printed))
-        return stream
+        return self._exchange.subscribe(on_event, QuoteChanged, Printed)
 
-    def _translate(
-        self, event: QuoteChanged | Printed, instrument: Instrument, kinds: frozenset[StreamKind]
-    ) -> Iterable[MarketEvent]:
-        quote = self.quote(instrument) if StreamKind.QUOTES in kinds else None
+    def _tell(self, sink: MarketSink, event: QuoteChanged | Printed, instrument: Instrument) -> None:
+        number = event.con_id
+        quote = self.quote(instrument) if sink.wants(number, Quote) else None
         if quote is not None:
-            yield quote
+            sink.on_quote(quote)
         if isinstance(event, Printed):
-            if kinds & {StreamKind.TRADES, StreamKind.TICK_BY_TICK}:
-                yield Trade(instrument, event.time, float(event.price), float(event.size or 0))
+            if sink.wants(number, Trade):
+                price, size = float(event.price), float(event.size or 0)
+                sink.on_trade(Trade(instrument, event.time, price, size, source=SOURCE))
             return
-        sides = (float(event.bid), float(event.ask), float(event.bid_size), float(event.ask_size))
-        if StreamKind.TICK_BY_TICK in kinds:
-            yield BidAsk(instrument, event.time, *sides)
-        if StreamKind.DEPTH in kinds:
-            bid, ask, bid_size, ask_size = sides
-            yield Depth(instrument, event.time, (DepthLevel(bid, bid_size),), (DepthLevel(ask, ask_size),))
+        bid, ask, bid_size, ask_size = map(float, (event.bid, event.ask, event.bid_size, event.ask_size))
+        if sink.wants(number, BidAsk):
+            sink.on_bid_ask(BidAsk(instrument, event.time, bid, ask, bid_size, ask_size, SOURCE))
+        if sink.wants(number, Depth):
+            bids, asks = (DepthLevel(bid, bid_size),), (DepthLevel(ask, ask_size),)
+            sink.on_depth(Depth(instrument, event.time, bids, asks, SOURCE))
 
 
 def quote_of(instrument: Instrument, view: MarketView, now: datetime) -> Quote:
@@ -209,7 +208,7 @@ def quote_of(instrument: Instrument, view: MarketView, now: datetime) -> Quote:
         close=_float(view.close),
         volume=float(view.volume),
         halted=view.halted,
-        source="paper",
+        source=SOURCE,
     )
 
 

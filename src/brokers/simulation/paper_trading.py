@@ -8,22 +8,27 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ..base_broker import Health, Subscription, Symbol, spelling
+from ..base_broker import Health, MarketSubscription, Subscription, Symbol, spelling
 from ..calendar import MarketCalendar
 from ..domain.account import AccountSummary, PnL, Position
 from ..domain.instrument import Instrument, InstrumentDetails, SecType
-from ..domain.market_data import Bar, BarSize, BarSource, BarUpdate, MarketEvent, Quote, StreamKind
+from ..domain.market_data import Bar, BarSize, BarSource, BarUpdate, Quote, StreamKind
 from ..domain.news import Article, Headline, NewsProvider
 from ..domain.options import OptionActivity, OptionChain, OptionQuote
 from ..domain.order import NewOrder
-from ..errors import BrokerError, ConfigurationError, NoData
+from ..domain.streams import StreamOptions
+from ..errors import BrokerError, ConfigurationError, InvalidRequest, NoData
 from ..journal import Journal
 from ..managed_broker import ManagedBroker, StopSettings, as_instrument
 from ..orders import OrderSettings
 from ..risk import RiskPolicy
+from ..streams.defaults import StreamDefaults
+from ..streams.hub import StreamHub
+from ..streams.market_stream import MarketStream
 from .commissions import PriceList
 from .contracts import with_hours
 from .exchange import Exchange
@@ -62,7 +67,7 @@ class PaperBroker(ManagedBroker):
     """Paper trading with no account and no socket.
 
     `speed` is market seconds per real second (1: real time); None leaves time to `advance_to`, for tests and
-    back-tests.
+    back-tests. `streams` is what a consumer of a stream gets who chooses nothing: every quote, each in its turn.
     """
 
     name = "paper"
@@ -78,12 +83,15 @@ class PaperBroker(ManagedBroker):
         orders: OrderSettings | None = None,
         stop: StopSettings | None = None,
         monotonic: Callable[[], float] = time.monotonic,
+        streams: StreamDefaults | None = None,
     ) -> None:
         self.exchange = exchange
         self.market = PaperMarket(exchange)
         self.options = PaperOptions(exchange, calendar)
         self.news = PaperNews(exchange, calendar)
         self._paper_port = PaperPort(exchange)
+        self._hub = StreamHub(streams or StreamDefaults(every_quote=True))
+        self._stop_feed: Callable[[], None] | None = None
         self._speed = speed
         self._clock_task: asyncio.Task[None] | None = None
         self._closes_journal = False
@@ -111,11 +119,13 @@ class PaperBroker(ManagedBroker):
         policy: RiskPolicy | None = None,
         risk: Mapping[str, Any] | None = None,
         speed: float | None = 1.0,
+        profile: str | None = None,
     ) -> PaperBroker:
         """A paper broker over OHLCV files or folders, or the shipped daily bars when `bars` is empty.
 
         `symbols` selects among the bars; `start` is the first day replayed. `journal` None keeps it in memory. `risk`
         gives limits as plain values by the names of RiskPolicy, as in Settings.risk, in the place of `policy`.
+        `profile` is the performance profile of the streams (None: every quote, without conflation).
         Raises InvalidData, InvalidRequest or UnknownInstrument for bars that cannot serve, and ConfigurationError for
         limits that cannot be, or for both kinds of them.
         """
@@ -123,13 +133,14 @@ class PaperBroker(ManagedBroker):
             if policy is not None:
                 raise ConfigurationError("paper broker", "both `policy` and `risk` are given", "give one of them")
             policy = RiskPolicy.from_settings(risk)
+        streams = None if profile is None else StreamDefaults.of(profile, every_quote=True)
         calendar = MarketCalendar()
         prices = make_prices(calendar, paths=bars, symbols=symbols, start=start, seed=seed)
         exchange = Exchange(prices, calendar=calendar, commissions=PriceList())
         owned = journal is None
         if journal is None:
             journal = Journal(":memory:", now=lambda: exchange.now)
-        broker = cls(exchange, calendar, journal=journal, policy=policy, speed=speed)
+        broker = cls(exchange, calendar, journal=journal, policy=policy, speed=speed, streams=streams)
         broker._closes_journal = owned
         return broker
 
@@ -148,6 +159,7 @@ class PaperBroker(ManagedBroker):
             self._clock_task.cancel()
             await asyncio.gather(self._clock_task, return_exceptions=True)
             self._clock_task = None
+        self._hub.close()
         await self._stop_trading()
         self._paper_port.close()
         if self._closes_journal:
@@ -236,14 +248,38 @@ class PaperBroker(ManagedBroker):
         return self.market.live_bars(instrument, size, source, count)
 
     def stream(
-        self, symbols: Iterable[Symbol], kinds: Iterable[StreamKind] = (StreamKind.QUOTES,)
-    ) -> Subscription[MarketEvent]:
-        chosen = frozenset(kinds)
+        self,
+        symbols: Iterable[Symbol],
+        kinds: Iterable[StreamKind] = (StreamKind.QUOTES,),
+        options: StreamOptions | None = None,
+    ) -> MarketSubscription:
+        """Everything from now on."""
+        chosen = frozenset(StreamKind(kind) for kind in kinds)
         instruments = [self.market.details(as_instrument(symbol)).instrument for symbol in symbols]
-        stream = self.market.stream(instruments, chosen)
+        if not instruments or not chosen:
+            raise InvalidRequest("stream", "no symbol or no kind of data was named")
+        stops: list[Callable[[], None]] = []
+
+        def ended(_: MarketStream) -> None:
+            for stop in stops:
+                stop()
+            if not self._hub.streams and self._stop_feed is not None:
+                self._stop_feed()
+                self._stop_feed = None
+
+        stream = self._hub.open(instruments, chosen, ended, options)
         if StreamKind.NEWS in chosen:
-            stream.on_close(self.news.follow(instruments, stream.put))
+            stops.append(self.news.follow(instruments, partial(self._hub.give_to, stream, StreamKind.NEWS)))
+        if self._stop_feed is None:
+            self._stop_feed = self.market.feed(self._hub)
+        if StreamKind.QUOTES in chosen:
+            for quote in filter(None, map(self.market.quote, instruments)):
+                self._hub.begin_with(stream, quote)
         return stream
+
+    @property
+    def stream_hub(self) -> StreamHub:
+        return self._hub
 
     # Options and news
 

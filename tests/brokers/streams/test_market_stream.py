@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 
 import pytest
 from moondev_ibkr.brokers.domain.instrument import Instrument
-from moondev_ibkr.brokers.domain.market_data import Gap, Quote, Resumed, StreamKind, Trade
-from moondev_ibkr.brokers.interactive_brokers.ib_stream import StreamHub
+from moondev_ibkr.brokers.domain.market_data import Gap, Lost, Quote, Resumed, StreamKind, Trade
+from moondev_ibkr.brokers.streams.defaults import StreamDefaults
+from moondev_ibkr.brokers.streams.hub import StreamHub
 
 NOW = datetime(2025, 1, 2, 15, tzinfo=UTC)
 AAPL = Instrument("AAPL", con_id=265598)
@@ -20,6 +21,7 @@ class Line:
 
     instrument: Instrument
     last: float = 0.0
+    last_update: float = 0.0
 
     def quote(self):
         return Quote(self.instrument, NOW, last=self.last)
@@ -68,7 +70,7 @@ async def test_symbols_do_not_conflate_with_each_other_and_strangers_are_not_del
 
 
 async def test_a_full_queue_drops_the_oldest_trades_but_never_a_marker():
-    hub = StreamHub(limit=3)
+    hub = StreamHub(StreamDefaults(buffer_size=3))
     stream, _ = open_stream(hub, AAPL, kinds=(StreamKind.TRADES,))
     gap = Gap(NOW, "tws", "1101")
     hub.mark(gap)
@@ -78,13 +80,14 @@ async def test_a_full_queue_drops_the_oldest_trades_but_never_a_marker():
     hub.mark(resumed)
     events = stream.take_all()
     assert events[0] == gap
+    assert events[1] == Lost(NOW, 2, ("AAPL",))
     assert events[-1] == resumed
-    assert [event.price for event in events[1:-1]] == [2.0, 3.0, 4.0]
+    assert [event.price for event in events[2:-1]] == [2.0, 3.0, 4.0]
     assert stream.counts.dropped == 2
 
 
 async def test_one_slow_consumer_does_not_slow_another():
-    hub = StreamHub(limit=2)
+    hub = StreamHub(StreamDefaults(buffer_size=2))
     slow, _ = open_stream(hub, AAPL, kinds=(StreamKind.TRADES,))
     fast, _ = open_stream(hub, AAPL, kinds=(StreamKind.TRADES,))
     seen = []

@@ -1,0 +1,342 @@
+"""One consumer's queue of market data: bounded, in order, and everything that it received accounted for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from typing import Protocol, cast
+
+from ..domain.instrument import Instrument
+from ..domain.market_data import BidAsk, Depth, Gap, Lost, MarketEvent, Quote, Resumed, StreamKind, Trade
+from ..domain.news import Headline
+from ..domain.streams import StreamCounts, StreamOptions, StreamStatistics
+from ..errors import UsageError
+from ..histogram import Histogram
+from .batches import Batches
+from .defaults import StreamDefaults
+from .filters import EventFilter
+from .ring import RingBuffer
+
+#: Single events, each of which waits, or falls off a full buffer.
+PlainEvent = Quote | Trade | BidAsk | Depth | Headline
+#: The first deliveries are all timed, and one of so many after that.
+TIMED_AT_FIRST, TIMED_OF = 64, 64
+
+
+class Line(Protocol):
+    """What a quote waits as: read when the consumer takes it. `last_update` is the loop's time of the last change."""
+
+    @property
+    def instrument(self) -> Instrument: ...
+
+    @property
+    def last_update(self) -> float | None: ...
+
+    def quote(self) -> Quote: ...
+
+
+class _Place:
+    """Stands in the queue for the oldest event of the ring."""
+
+
+_PLACE = _Place()
+_MARKERS = (Gap, Resumed)
+_SPECIAL = frozenset((*_MARKERS, _Place))
+
+
+class MarketStream(AsyncIterator[MarketEvent]):
+    """Quotes wait as their line: at most one per symbol, read when it is taken, at least `conflation` seconds after
+    the one before. Everything else waits in order in a ring of `buffer_size` places; the oldest gives way, is counted,
+    and Lost stands in its place. Gap and Resumed are never dropped. One task takes from it at a time."""
+
+    def __init__(
+        self,
+        names: dict[int, str],
+        kinds: frozenset[StreamKind],
+        on_close: Callable[[MarketStream], None],
+        settings: StreamDefaults | None = None,
+        options: StreamOptions | None = None,
+        tick: Histogram | None = None,
+        batch: Histogram | None = None,
+    ) -> None:
+        #: Contract number -> symbol, of what this consumer asked for.
+        self.names = names
+        self.kinds = kinds
+        self.settings = settings or StreamDefaults()
+        #: Durations from the broker's door to this consumer, and of filling a batch.
+        self.tick = tick or Histogram()
+        self.batch = batch or Histogram()
+        self._handler_failures = 0
+        self._filter = EventFilter(options) if options is not None and options.filters else None
+        self._conflation = self.settings.conflation
+        self._keeps_quotes = self.settings.every_quote and not self._conflation
+        self._on_close = on_close
+        #: Lines, markers, and a _PLACE for each event in the ring.
+        self._queue: deque[object] = deque()
+        self._ring: RingBuffer[PlainEvent] | None = None
+        #: The oldest so many places belong to events that gave way; `_lost` is what to tell of them.
+        self._vacant = 0
+        self._lost: Lost | None = None
+        self._markers = 0
+        self._waiting_lines: set[int] = set()
+        #: Contract number -> the line that waits for its conflation to end, and its timer.
+        self._held: dict[int, tuple[Line, asyncio.TimerHandle]] = {}
+        self._taken_at: dict[int, float] = {}
+        self._waiter: asyncio.Future[None] | None = None
+        self._need = 1
+        self._closed = False
+        self._received = self._delivered = self._conflated = self._filtered = self._dropped = 0
+        self._high_water = 0
+        self._next_timed = 1
+        self._timed: PlainEvent | None = None
+        self._timed_since = 0.0
+
+    # What comes in
+
+    def offer_line(self, number: int, line: Line) -> None:
+        """The quote of contract `number` changed."""
+        self._received += 1
+        if number in self._waiting_lines:
+            self._conflated += 1
+            return
+        self._waiting_lines.add(number)
+        if self._conflation:
+            loop = asyncio.get_running_loop()
+            due = self._taken_at.get(number, 0.0) + self._conflation
+            if due > loop.time():
+                self._held[number] = line, loop.call_at(due, self._release, number)
+                return
+        self._queue.append(line)
+        if self._waiter is not None and len(self._queue) >= self._need:
+            self._wake()
+
+    def _release(self, number: int) -> None:
+        line, timer = self._held.pop(number)
+        timer.cancel()
+        self._queue.append(line)
+        if len(self._queue) >= self._need:
+            self._wake()
+
+    def offer_quote(self, number: int, line: Line) -> None:
+        """As `offer_line`, for a quote that is a value: it is kept like a trade where every quote is wanted."""
+        if self._keeps_quotes:
+            self.offer(line.quote())
+        else:
+            self.offer_line(number, line)
+
+    def offer(self, event: PlainEvent | Gap | Resumed) -> None:
+        if self._closed:
+            return
+        self._received += 1
+        if isinstance(event, _MARKERS):
+            self._markers += 1
+            self._queue.append(event)
+            self._wake()
+            return
+        if self._filter is not None and not self._filter.wants(event):
+            self._filtered += 1
+            return
+        if self._ring is None:
+            self._ring = RingBuffer(self.settings.buffer_size)
+        if self._timed is None and self._delivered >= self._next_timed - 1:
+            self._timed, self._timed_since = event, asyncio.get_running_loop().time()
+        gone = self._ring.push(event)
+        if gone is not None:
+            self._lose(gone)
+        self._queue.append(_PLACE)
+        if self._waiter is not None and len(self._queue) >= self._need:
+            self._wake()
+
+    def _lose(self, gone: PlainEvent) -> None:
+        self._dropped += 1
+        if gone is self._timed:
+            self._timed = None
+        symbol, lost = gone.instrument.symbol, self._lost
+        if lost is None:
+            self._lost = Lost(gone.time, 1, (symbol,))
+        else:
+            symbols = lost.symbols if symbol in lost.symbols else (*lost.symbols, symbol)
+            self._lost = Lost(lost.since, lost.count + 1, symbols)
+        self._vacant += 1
+        if self._vacant > self.settings.buffer_size:
+            self._clear_vacant()
+
+    def _clear_vacant(self) -> None:
+        """Take out all but one of the vacant places, so that a consumer that never takes costs no memory."""
+        kept: deque[object] = deque()
+        for item in self._queue:
+            if item is _PLACE and self._vacant > 1:
+                self._vacant -= 1
+            else:
+                kept.append(item)
+        self._queue = kept
+
+    def _wake(self) -> None:
+        waiter = self._waiter
+        if waiter is not None:
+            # the rest of a packet finds nobody left to wake
+            self._waiter = None
+            if not waiter.done():
+                waiter.set_result(None)
+
+    # What goes out
+
+    def __aiter__(self) -> MarketStream:
+        return self
+
+    async def __anext__(self) -> MarketEvent:
+        while True:
+            while not self._queue:
+                if self._closed:
+                    raise StopAsyncIteration
+                await self._wakened()
+            if len(self._queue) > self._high_water:
+                self._note_high_water()
+            event = self._take()
+            if event is not None:
+                return event
+
+    async def _wakened(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            raise UsageError("next event", "another task waits for it already", "open a stream for each consumer")
+        self._waiter = waiter = asyncio.get_running_loop().create_future()
+        await waiter
+
+    def _take(self) -> MarketEvent | None:
+        """The next in the queue; None where nothing is to be delivered for it."""
+        item = self._queue.popleft()
+        # a lookup by type: every quote passes here, and isinstance of the classes costs as much as all of it
+        if type(item) in _SPECIAL:
+            return self._take_event() if item is _PLACE else self._take_marker(cast(Gap | Resumed, item))
+        line = cast(Line, item)
+        number = line.instrument.con_id or 0
+        self._waiting_lines.discard(number)
+        quote = line.quote()
+        if self._filter is not None and not self._filter.wants(quote):
+            self._filtered += 1
+            return None
+        if self._conflation:
+            self._taken_at[number] = asyncio.get_running_loop().time()
+        self._delivered += 1
+        if self._delivered >= self._next_timed and line.last_update is not None:
+            self._add_time(line.last_update)
+        return quote
+
+    def _take_marker(self, marker: Gap | Resumed) -> MarketEvent:
+        self._markers -= 1
+        self._delivered += 1
+        return marker
+
+    def _take_event(self) -> MarketEvent | None:
+        if self._vacant:
+            self._vacant -= 1
+            lost, self._lost = self._lost, None
+            return lost
+        event = cast(RingBuffer[PlainEvent], self._ring).pop()
+        self._delivered += 1
+        if event is self._timed:
+            self._timed = None
+            self._add_time(self._timed_since)
+        return event
+
+    def _add_time(self, since: float) -> None:
+        self.tick.add(asyncio.get_running_loop().time() - since)
+        self._next_timed = self._delivered + (1 if self._delivered < TIMED_AT_FIRST else TIMED_OF)
+
+    def take_all(self, most: int | None = None) -> list[MarketEvent]:
+        """Everything that waits, or the first `most` of it, without waiting: one wake-up for a whole batch."""
+        self._note_high_water()
+        events: list[MarketEvent] = []
+        while self._queue and (most is None or len(events) < most):
+            event = self._take()
+            if event is not None:
+                events.append(event)
+        return events
+
+    def batches(self, max_events: int | None = None, max_seconds: float | None = None) -> Batches:
+        """Lists of at most `max_events`, handed over `max_seconds` after the first of them came at the latest, and at
+        once when that many are there or a Gap or Resumed is (None: the profile's)."""
+        return Batches(self.opened, self.aclose, max_events, max_seconds)
+
+    async def opened(self) -> MarketStream:
+        return self
+
+    async def gather(self, enough: int, until: float | None) -> bool:
+        """Wait for `enough` events or a marker, at most until that time of the loop; False at the end of the stream."""
+        loop = asyncio.get_running_loop()
+        is_late = False
+
+        def on_time() -> None:
+            nonlocal is_late
+            is_late = True
+            self._wake()
+
+        timer = loop.call_at(until, on_time) if until is not None and len(self._queue) < enough else None
+        self._need = enough
+        try:
+            while len(self._queue) < enough and not (self._markers or self._closed or is_late):
+                await self._wakened()
+        finally:
+            self._need = 1
+            if timer is not None:
+                timer.cancel()
+        return bool(self._queue) or not self._closed
+
+    # What can be told
+
+    def note_failure(self) -> None:
+        """The consumer's own code raised."""
+        self._handler_failures += 1
+
+    @property
+    def counts(self) -> StreamCounts:
+        return StreamCounts(
+            self._received, self._delivered, self._conflated, self._filtered, self._dropped, self.waiting
+        )
+
+    @property
+    def waiting(self) -> int:
+        """Events not taken yet, those held back by conflation included."""
+        return len(self._queue) - self._vacant + len(self._held)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the next step of the iterator need not wait."""
+        return bool(self._queue)
+
+    @property
+    def failures(self) -> int:
+        """How often the consumer's own code raised: its handler, or its filter."""
+        return self._handler_failures + (self._filter.failures if self._filter is not None else 0)
+
+    def _note_high_water(self) -> None:
+        waiting = len(self._queue) - self._vacant
+        if waiting > self._high_water:
+            self._high_water = waiting
+
+    def statistics(self) -> StreamStatistics:
+        self._note_high_water()
+        return StreamStatistics(
+            symbols=len(self.names),
+            kinds=tuple(sorted(self.kinds)),
+            counts=self.counts,
+            buffer_size=self.settings.buffer_size,
+            high_water=self._high_water,
+            failures=self.failures,
+        )
+
+    # The end
+
+    async def aclose(self) -> None:
+        """End the stream and give its lines back; whatever waits is still delivered."""
+        self.close()
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        for number in tuple(self._held):
+            self._release(number)
+        self._closed = True
+        self._on_close(self)
+        self._wake()
