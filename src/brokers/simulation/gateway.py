@@ -234,6 +234,7 @@ class Gateway:
                 self.door,
                 monotonic=self._monotonic,
                 seed=self.settings.exchange.seed,
+                options=self.door.options,
             )
         return self._portal
 

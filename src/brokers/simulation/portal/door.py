@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from ...errors import BrokerError
 from ..hours import NEW_YORK, midnight_after
+from ..options.market import OptionMarket
+from ..scans import Scanner
 from ..timers import MarketTimers
 from .alarms import Alarm, Alarms
 from .faults import PortalFaults
@@ -58,7 +60,8 @@ class PortalDoor:
 
     `monotonic` drives time-outs, heartbeats and pacing. `failures` counts requests that failed for our own fault, by
     path template. `seed` makes session ids. `authenticate` names the user of a request that carries its own proof
-    (OAuth), None for one that relies on the browser login; it may raise PortalRefusal.
+    (OAuth), None for one that relies on the browser login; it may raise PortalRefusal. `options` is the other door's
+    option market, so that both rank by the same; None makes one.
     """
 
     def __init__(
@@ -72,9 +75,11 @@ class PortalDoor:
         *,
         monotonic: Callable[[], float] = time.monotonic,
         seed: int = 0,
+        options: OptionMarket | None = None,
     ) -> None:
         self.exchange = exchange
         self.source = source
+        self.scanner = Scanner(exchange, options or OptionMarket(exchange, source.calendar))
         self.timers = timers
         self.settings = settings
         self.faults = faults

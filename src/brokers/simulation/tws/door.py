@@ -39,6 +39,7 @@ from ..events import (
 )
 from ..news.desk import NewsDesk
 from ..options.market import OptionMarket
+from ..scans import Scanner
 from ..timers import MarketTimers
 from .accounts_feed import AccountsFeed
 from .handlers import HANDLERS
@@ -86,6 +87,7 @@ class TwsDoor:
     ) -> None:
         self.exchange = exchange
         self.options = OptionMarket(exchange, source.calendar)
+        self.scanner = Scanner(exchange, self.options)
         self.news = NewsDesk(exchange, source.calendar)
         self.source = source
         self.timers = timers

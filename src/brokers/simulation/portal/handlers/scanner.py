@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ...scans import FILTERS, INSTRUMENTS, PLACES, SCANS, Candidate, Filter, Scan, offered
 from ..contract_rows import description, listing_exchange
+from ..figures import percent_text, short_text
 from ..request import Answer, PortalRefusal, PortalRequest
 from ..routes import Route, Tier
-from ..scans import FILTERS, INSTRUMENTS, PLACES, SCANS, Candidate, Filter, rank
 
 if TYPE_CHECKING:
     from ..session import PortalSession
@@ -17,12 +18,13 @@ CHART_PERIODS = "#R|1"
 
 
 def params(session: PortalSession, request: PortalRequest) -> Answer:
-    instruments = list(INSTRUMENTS)
     codes = list(FILTERS)
+    instruments = {row.code: [one for one in INSTRUMENTS if row in offered(one)] for row in SCANS.values()}
     return Answer(
         {
             "scan_type_list": [
-                {"display_name": row.name, "code": row.code, "instruments": instruments} for row in SCANS.values()
+                {"display_name": row.name, "code": row.code, "instruments": instruments[row.code]}
+                for row in SCANS.values()
             ],
             "instrument_list": [
                 {"display_name": name, "type": code, "filters": codes} for code, (_, name) in INSTRUMENTS.items()
@@ -50,17 +52,21 @@ def params(session: PortalSession, request: PortalRequest) -> Answer:
 def run(session: PortalSession, request: PortalRequest) -> Answer:
     """Raises PortalRefusal for a code that `params` does not list."""
     scan, place = SCANS.get(request.text("type")), PLACES.get(request.text("location"))
-    if scan is None:
+    if scan is None or scan not in offered(request.text("instrument")):
         raise PortalRefusal(f"Bad Request: scanner type {request.text('type')!r}")
     if place is None or place.instrument != request.text("instrument"):
         raise PortalRefusal(
             f"Bad Request: location {request.text('location')!r} of instrument {request.text('instrument')!r}"
         )
-    found = rank(session.door, scan, place, _filters(request.body))
-    contracts = [_row(number, one, scan.write(figure)) for number, (one, figure) in enumerate(found)]
+    found = session.door.scanner.rank(scan, place, _filters(request.body))
+    contracts = [_row(number, one, _shown(scan, figure)) for number, (one, figure) in enumerate(found)]
     if contracts:
         contracts[0]["column_name"] = scan.column
     return Answer({"contracts": contracts, "scan_data_column_name": scan.column})
+
+
+def _shown(scan: Scan, figure: float) -> str | None:
+    return short_text(figure, 6) if scan.is_amount else percent_text(figure)
 
 
 def _filters(body: Any) -> list[tuple[Filter, float]]:

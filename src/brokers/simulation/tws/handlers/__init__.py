@@ -20,6 +20,7 @@ from .news import HANDLERS as NEWS
 from .option_values import HANDLERS as OPTION_VALUES
 from .orders import HANDLERS as ORDERS
 from .quotes import HANDLERS as QUOTES
+from .scanner import HANDLERS as SCANNER
 from .tick_by_tick import HANDLERS as TICK_BY_TICK
 
 HANDLERS: dict[type[Request], Callable[..., Any]] = {
@@ -34,4 +35,5 @@ HANDLERS: dict[type[Request], Callable[..., Any]] = {
     **NEWS,
     **OPTION_VALUES,
     **ORDERS,
+    **SCANNER,
 }
