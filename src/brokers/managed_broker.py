@@ -220,7 +220,7 @@ class ManagedBroker(BaseBroker):
         hub = self.stream_hub
         return BrokerStatistics(
             at=self.clock.now(),
-            window=float(hub.rates.window),
+            window=hub.rates.window,
             rates=hub.event_rates(),
             counts=hub.counts(),
             streams=tuple(stream.statistics() for stream in hub.streams),

@@ -85,7 +85,7 @@ class Streams:
             stream.close()
             raise
         if self._gap is not None:
-            stream.offer(self._gap)
+            stream.mark(self._gap)
         return stream
 
     async def _news_providers(self) -> list[str]:

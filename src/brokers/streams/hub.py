@@ -48,14 +48,15 @@ class StreamHub:
     def __init__(self, defaults: StreamDefaults | None = None) -> None:
         self.defaults = defaults or StreamDefaults()
         self.rates = RateMeter(kind.value for kind in StreamKind)
+        self._totals = self.rates.totals
         #: Durations from the door to the consumers (a sample), and of filling batches.
         self.tick, self.batch = Histogram(), Histogram()
         self._routes: dict[type, _Streams] = {kind: {} for kind in _WANTED_BY}
         self._quotes = self._routes[Quote]
         self._streams: list[MarketStream] = []
         self._latest: dict[int, LatestQuote] = {}
-        #: Contract number -> the last trade, bid and ask, or depth that came.
-        self._last: dict[tuple[int, type], PlainEvent] = {}
+        #: Kind of event -> contract number -> the last that came.
+        self._last: dict[type, dict[int, PlainEvent]] = {kind: {} for kind in _WANTED_BY}
         self._ended = StreamCounts()
         self._ended_failures = 0
 
@@ -79,7 +80,8 @@ class StreamHub:
             on_close(stream)
 
         settings = self.defaults.chosen(options)
-        stream = MarketStream(names, frozenset(kinds), ended, settings, options, self.tick, self.batch)
+        stream = MarketStream(names, frozenset(kinds), ended, settings, options, self.tick, self.batch, self.rates.look)
+        self.rates.look(asyncio.get_running_loop().time())
         self._streams.append(stream)
         for route in self._routes_of(stream):
             for number in names:
@@ -117,7 +119,7 @@ class StreamHub:
             number = line.instrument.con_id or 0
             for stream in quotes.get(number, ()):
                 stream.offer_line(number, line)
-        self.rates.add(StreamKind.QUOTES, len(lines), asyncio.get_running_loop().time())
+        self._totals["QUOTES"] += len(lines)
 
     def on_quote(self, quote: Quote) -> None:
         """A quote as a value, from a broker that has no lines."""
@@ -128,7 +130,7 @@ class StreamHub:
         line.set(quote, now)
         for stream in self._quotes.get(number, ()):
             stream.offer_quote(number, line)
-        self.rates.add(StreamKind.QUOTES, 1, now)
+        self._totals["QUOTES"] += 1
 
     def begin_with(self, stream: MarketStream, quote: Quote) -> None:
         """A new consumer begins with what is known, not with silence."""
@@ -138,41 +140,41 @@ class StreamHub:
         stream.offer_quote(number, line)
 
     def on_trade(self, trade: Trade) -> None:
-        self._give(StreamKind.TRADES, trade)
+        self._give("TRADES", trade)
 
     def on_bid_ask(self, tick: BidAsk) -> None:
-        self._give(StreamKind.TICK_BY_TICK, tick)
+        self._give("TICK_BY_TICK", tick)
 
     def on_depth(self, depth: Depth) -> None:
-        self._give(StreamKind.DEPTH, depth)
+        self._give("DEPTH", depth)
 
     def on_news(self, headline: Headline) -> None:
-        self._give(StreamKind.NEWS, headline)
+        self._give("NEWS", headline)
 
-    def _give(self, kind: StreamKind, event: PlainEvent) -> None:
+    def _give(self, kind: str, event: PlainEvent) -> None:
         number, form = event.instrument.con_id or 0, type(event)
-        self._last[number, form] = event
+        self._last[form][number] = event
+        self._totals[kind] += 1
         for stream in self._routes[form].get(number, ()):
             stream.offer(event)
-        self.rates.add(kind, 1, asyncio.get_running_loop().time())
 
     def give_to(self, stream: MarketStream, kind: StreamKind, event: PlainEvent) -> None:
         """An event of one consumer's own subscription."""
         stream.offer(event)
-        self.rates.add(kind, 1, asyncio.get_running_loop().time())
+        self._totals[kind.value] += 1
 
     def mark(self, event: Gap | Resumed) -> None:
         """Put a marker in its place in every stream that it touches; one that names no symbol touches all."""
         touched = set(event.symbols)
         for stream in self._streams:
             if not touched or touched & set(stream.names.values()):
-                stream.offer(event)
+                stream.mark(event)
 
     # What can be told
 
     def last(self, number: int, kind: type[_Event]) -> _Event | None:
         """The last Trade, BidAsk or Depth that came for a contract, whoever wanted it."""
-        return cast(_Event | None, self._last.get((number, kind)))
+        return cast(_Event | None, self._last[kind].get(number))
 
     def counts(self) -> StreamCounts:
         """Over every stream; one that ended counts as it stood then."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable
-from typing import Protocol, cast
+from typing import Any, Protocol
 
 from ..domain.instrument import Instrument
 from ..domain.market_data import BidAsk, Depth, Gap, Lost, MarketEvent, Quote, Resumed, StreamKind, Trade
@@ -59,6 +59,7 @@ class MarketStream(AsyncIterator[MarketEvent]):
         options: StreamOptions | None = None,
         tick: Histogram | None = None,
         batch: Histogram | None = None,
+        on_time: Callable[[float], object] | None = None,
     ) -> None:
         #: Contract number -> symbol, of what this consumer asked for.
         self.names = names
@@ -68,12 +69,16 @@ class MarketStream(AsyncIterator[MarketEvent]):
         self.tick = tick or Histogram()
         self.batch = batch or Histogram()
         self._handler_failures = 0
+        #: Told the loop's time now and then, at least whenever the consumer has waited.
+        self._on_time = on_time
         self._filter = EventFilter(options) if options is not None and options.filters else None
         self._conflation = self.settings.conflation
+        #: Whether a quote that is taken may not be wanted, or is the start of a pause.
+        self._is_choosy = self._filter is not None or self._conflation > 0
         self._keeps_quotes = self.settings.every_quote and not self._conflation
         self._on_close = on_close
         #: Lines, markers, and a _PLACE for each event in the ring.
-        self._queue: deque[object] = deque()
+        self._queue: deque[Any] = deque()
         self._ring: RingBuffer[PlainEvent] | None = None
         #: The oldest so many places belong to events that gave way; `_lost` is what to tell of them.
         self._vacant = 0
@@ -88,7 +93,7 @@ class MarketStream(AsyncIterator[MarketEvent]):
         self._closed = False
         self._received = self._delivered = self._conflated = self._filtered = self._dropped = 0
         self._high_water = 0
-        self._next_timed = 1
+        self._next_timed = 0
         self._timed: PlainEvent | None = None
         self._timed_since = 0.0
 
@@ -125,23 +130,26 @@ class MarketStream(AsyncIterator[MarketEvent]):
         else:
             self.offer_line(number, line)
 
-    def offer(self, event: PlainEvent | Gap | Resumed) -> None:
-        if self._closed:
-            return
-        self._received += 1
-        if isinstance(event, _MARKERS):
+    def mark(self, marker: Gap | Resumed) -> None:
+        """A marker in its place, told at once."""
+        if not self._closed:
+            self._received += 1
             self._markers += 1
-            self._queue.append(event)
+            self._queue.append(marker)
             self._wake()
-            return
+
+    def offer(self, event: PlainEvent) -> None:
+        """A single event happened."""
+        self._received += 1
         if self._filter is not None and not self._filter.wants(event):
             self._filtered += 1
             return
-        if self._ring is None:
-            self._ring = RingBuffer(self.settings.buffer_size)
-        if self._timed is None and self._delivered >= self._next_timed - 1:
+        ring = self._ring
+        if ring is None:
+            ring = self._ring = RingBuffer(self.settings.buffer_size)
+        if self._delivered >= self._next_timed and self._timed is None:
             self._timed, self._timed_since = event, asyncio.get_running_loop().time()
-        gone = self._ring.push(event)
+        gone = ring.push(event)
         if gone is not None:
             self._lose(gone)
         self._queue.append(_PLACE)
@@ -164,13 +172,13 @@ class MarketStream(AsyncIterator[MarketEvent]):
 
     def _clear_vacant(self) -> None:
         """Take out all but one of the vacant places, so that a consumer that never takes costs no memory."""
-        kept: deque[object] = deque()
-        for item in self._queue:
+        waiting = tuple(self._queue)
+        self._queue.clear()
+        for item in waiting:
             if item is _PLACE and self._vacant > 1:
                 self._vacant -= 1
             else:
-                kept.append(item)
-        self._queue = kept
+                self._queue.append(item)
 
     def _wake(self) -> None:
         waiter = self._waiter
@@ -186,41 +194,59 @@ class MarketStream(AsyncIterator[MarketEvent]):
         return self
 
     async def __anext__(self) -> MarketEvent:
+        queue = self._queue
         while True:
-            while not self._queue:
+            while not queue:
                 if self._closed:
                     raise StopAsyncIteration
-                await self._wakened()
-            if len(self._queue) > self._high_water:
-                self._note_high_water()
-            event = self._take()
-            if event is not None:
-                return event
+                if self._waiter is not None and not self._waiter.done():
+                    raise self._taken_twice()
+                loop = asyncio.get_running_loop()
+                self._waiter = waiter = loop.create_future()
+                await waiter
+                self._look(loop.time())
+            item = queue.popleft()
+            if self._is_choosy or type(item) in _SPECIAL:
+                event = self._take(item)
+                if event is not None:
+                    return event
+                continue
+            # a quote and nothing else to do: the body of `_take`, without the call
+            self._waiting_lines.discard(item.instrument.con_id or 0)
+            self._delivered += 1
+            if self._delivered > self._next_timed:
+                self._add_time(item.last_update)
+            quote: Quote = item.quote()
+            return quote
 
-    async def _wakened(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            raise UsageError("next event", "another task waits for it already", "open a stream for each consumer")
-        self._waiter = waiter = asyncio.get_running_loop().create_future()
-        await waiter
+    @staticmethod
+    def _taken_twice() -> UsageError:
+        return UsageError("next event", "another task waits for it already", "open a stream for each consumer")
 
-    def _take(self) -> MarketEvent | None:
-        """The next in the queue; None where nothing is to be delivered for it."""
-        item = self._queue.popleft()
+    def _look(self, now: float) -> None:
+        """What is noted now and then, because every event would cost too much: the deepest queue, and rates."""
+        waiting = len(self._queue) - self._vacant
+        if waiting > self._high_water:
+            self._high_water = waiting
+        if self._on_time is not None:
+            self._on_time(now)
+
+    def _take(self, item: Any) -> MarketEvent | None:
+        """What is delivered for an item of the queue; None where nothing is."""
         # a lookup by type: every quote passes here, and isinstance of the classes costs as much as all of it
         if type(item) in _SPECIAL:
-            return self._take_event() if item is _PLACE else self._take_marker(cast(Gap | Resumed, item))
-        line = cast(Line, item)
-        number = line.instrument.con_id or 0
+            return self._take_event() if item is _PLACE else self._take_marker(item)
+        number = item.instrument.con_id or 0
         self._waiting_lines.discard(number)
-        quote = line.quote()
+        quote: Quote = item.quote()
         if self._filter is not None and not self._filter.wants(quote):
             self._filtered += 1
             return None
         if self._conflation:
             self._taken_at[number] = asyncio.get_running_loop().time()
         self._delivered += 1
-        if self._delivered >= self._next_timed and line.last_update is not None:
-            self._add_time(line.last_update)
+        if self._delivered > self._next_timed:
+            self._add_time(item.last_update)
         return quote
 
     def _take_marker(self, marker: Gap | Resumed) -> MarketEvent:
@@ -233,23 +259,28 @@ class MarketStream(AsyncIterator[MarketEvent]):
             self._vacant -= 1
             lost, self._lost = self._lost, None
             return lost
-        event = cast(RingBuffer[PlainEvent], self._ring).pop()
+        ring = self._ring
+        assert ring is not None  # it holds the event of every place
+        event = ring.pop()
         self._delivered += 1
         if event is self._timed:
             self._timed = None
             self._add_time(self._timed_since)
         return event
 
-    def _add_time(self, since: float) -> None:
-        self.tick.add(asyncio.get_running_loop().time() - since)
-        self._next_timed = self._delivered + (1 if self._delivered < TIMED_AT_FIRST else TIMED_OF)
+    def _add_time(self, since: float | None) -> None:
+        now = asyncio.get_running_loop().time()
+        if since is not None:
+            self.tick.add(now - since)
+        self._look(now)
+        self._next_timed = self._delivered + (0 if self._delivered < TIMED_AT_FIRST else TIMED_OF - 1)
 
     def take_all(self, most: int | None = None) -> list[MarketEvent]:
         """Everything that waits, or the first `most` of it, without waiting: one wake-up for a whole batch."""
-        self._note_high_water()
+        self._look(asyncio.get_running_loop().time())
         events: list[MarketEvent] = []
         while self._queue and (most is None or len(events) < most):
-            event = self._take()
+            event = self._take(self._queue.popleft())
             if event is not None:
                 events.append(event)
         return events
@@ -276,7 +307,10 @@ class MarketStream(AsyncIterator[MarketEvent]):
         self._need = enough
         try:
             while len(self._queue) < enough and not (self._markers or self._closed or is_late):
-                await self._wakened()
+                if self._waiter is not None and not self._waiter.done():
+                    raise self._taken_twice()
+                self._waiter = waiter = loop.create_future()
+                await waiter
         finally:
             self._need = 1
             if timer is not None:
@@ -310,13 +344,8 @@ class MarketStream(AsyncIterator[MarketEvent]):
         """How often the consumer's own code raised: its handler, or its filter."""
         return self._handler_failures + (self._filter.failures if self._filter is not None else 0)
 
-    def _note_high_water(self) -> None:
-        waiting = len(self._queue) - self._vacant
-        if waiting > self._high_water:
-            self._high_water = waiting
-
     def statistics(self) -> StreamStatistics:
-        self._note_high_water()
+        self._look(asyncio.get_running_loop().time())
         return StreamStatistics(
             symbols=len(self.names),
             kinds=tuple(sorted(self.kinds)),

@@ -1,47 +1,40 @@
-"""Events per second over a sliding window, from counters of whole seconds."""
+"""Events per second over a sliding window, from totals that are kept about once a second."""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Mapping
 
 from ..domain.streams import Rate
 
-#: Whole seconds that a rate is taken over.
-WINDOW = 10
+#: Seconds that a rate is taken over, and between two totals that are kept.
+WINDOW, APART = 10.0, 1.0
 
 
 class RateMeter:
-    """Counts by kind. Times are monotonic seconds, and never go back."""
+    """Counting is adding to `totals`, and nothing else. `look(now)` keeps the totals of that moment, monotonic seconds;
+    whoever has the time at hand calls it."""
 
-    def __init__(self, kinds: Iterable[str], window: int = WINDOW) -> None:
+    def __init__(self, kinds: Iterable[str], window: float = WINDOW) -> None:
         self.window = window
-        self._totals: dict[str, int] = dict.fromkeys(kinds, 0)
-        self._seconds: dict[str, list[int]] = {kind: [0] * window for kind in self._totals}
-        self._second = 0
-        self._began: float | None = None
+        #: Kind -> events ever.
+        self.totals: dict[str, int] = dict.fromkeys(kinds, 0)
+        self.next_look = 0.0
+        self._kept: deque[tuple[float, dict[str, int]]] = deque(maxlen=int(window / APART) + 2)
 
-    def add(self, kind: str, number: int, now: float) -> None:
-        second = int(now)
-        if second != self._second:
-            self._roll(second, now)
-        self._totals[kind] += number
-        self._seconds[kind][second % self.window] += number
-
-    def _roll(self, second: int, now: float) -> None:
-        """Empty the counters of the seconds that passed, at most all of them."""
-        if self._began is None:
-            self._began, self._second = now, second
-            return
-        for passed in range(max(self._second + 1, second - self.window + 1), second + 1):
-            for counters in self._seconds.values():
-                counters[passed % self.window] = 0
-        self._second = max(self._second, second)
+    def look(self, now: float) -> None:
+        if now >= self.next_look or not self._kept:
+            self._kept.append((now, dict(self.totals)))
+            self.next_look = now + APART
 
     def report(self, now: float) -> Mapping[str, Rate]:
-        """Over the whole window, or over the time since the first event while that is shorter (a second at least)."""
-        if self._began is None:
-            return {kind: Rate(0, 0.0) for kind in self._totals}
-        self._roll(int(now), now)
-        # the present second has only begun
-        span = max(1.0, min(self.window - 1 + now % 1.0, now - self._began))
-        return {kind: Rate(total, sum(self._seconds[kind]) / span) for kind, total in self._totals.items()}
+        """Over the window; over longer where nobody looked meanwhile, and over shorter before there is as much."""
+        self.look(now)
+        since, before = self._kept[0]
+        for moment, totals in self._kept:
+            if moment <= now - self.window:
+                since, before = moment, totals
+        span = now - since
+        return {
+            kind: Rate(total, (total - before[kind]) / span if span > 0 else 0.0) for kind, total in self.totals.items()
+        }

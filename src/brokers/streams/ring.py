@@ -10,37 +10,36 @@ T = TypeVar("T")
 class RingBuffer(Generic[T]):
     """First in, first out, at most `size` at once."""
 
-    __slots__ = ("_first", "_places", "_used", "size")
+    __slots__ = ("_places", "_popped", "_pushed", "size")
 
     def __init__(self, size: int) -> None:
         self.size = size
         self._places: list[T | None] = [None] * size
-        self._first = 0
-        self._used = 0
+        #: How many were ever pushed, and how many have left; the remainder by `size` is the place.
+        self._pushed = self._popped = 0
 
     def __len__(self) -> int:
-        return self._used
+        return self._pushed - self._popped
 
     def push(self, item: T) -> T | None:
         """Put `item` behind the others; the oldest, when it had to give way for it."""
-        places, size, first = self._places, self.size, self._first
-        if self._used < size:
-            last = first + self._used
-            places[last - size if last >= size else last] = item
-            self._used += 1
+        pushed, size, places = self._pushed, self.size, self._places
+        place = pushed % size
+        self._pushed = pushed + 1
+        if pushed - self._popped < size:
+            places[place] = item
             return None
-        gone = places[first]
-        places[first] = item
-        self._first = first + 1 if first + 1 < size else 0
+        gone = places[place]
+        places[place] = item
+        self._popped += 1
         return gone
 
     def pop(self) -> T:
         """The oldest. Raises IndexError when there is none."""
-        if not self._used:
+        popped = self._popped
+        if popped == self._pushed:
             raise IndexError("the ring is empty")
-        first = self._first
-        item = self._places[first]
-        self._places[first] = None
-        self._first = first + 1 if first + 1 < self.size else 0
-        self._used -= 1
+        place, places = popped % self.size, self._places
+        item, places[place] = places[place], None
+        self._popped = popped + 1
         return item  # type: ignore[return-value]  # a used place holds an item

@@ -285,13 +285,13 @@ async def test_nothing_is_told_between_gap_and_resumed_and_the_positions_are_rea
         async with watched(world, ExitRules(quote_age=timedelta(days=1))) as watcher:
             await watcher.news()
             for stream in streams:  # every subscription tells of it, the consumer is told once
-                stream.offer(gap())
+                stream.mark(gap())
             assert await watcher.news() == [gap()]
             await world.trade("AAA", 5)
             await world.later(30)
             assert await watcher.news() == []
             for stream in streams:
-                stream.offer(resumed())
+                stream.mark(resumed())
             told = await watcher.news()
             assert told[0] == resumed()
             assert told.count(resumed()) == 1
@@ -306,14 +306,14 @@ async def test_a_position_that_changed_unseen_in_a_gap_is_told_after_it(
         (streams, _) = taps(world.broker), await world.trade("AAA", 10)
         async with watched(world) as watcher:
             await watcher.news()
-            streams[0].offer(gap())
+            streams[0].mark(gap())
             (position,) = await world.broker.owned_positions()
 
             async def smaller(account: str | None = None) -> list[Position]:
                 return [replace(position, quantity=D(4))]
 
             monkeypatch.setattr(world.broker, "owned_positions", smaller)
-            streams[0].offer(resumed())
+            streams[0].mark(resumed())
             told = await watcher.news()
             assert told[2].position.quantity == 4
             assert told[2].entry_price == position.average_cost
@@ -325,7 +325,7 @@ async def test_a_symbol_that_is_closed_and_bought_again_in_its_gap_is_told_again
         await world.trade("AAA", 10)
         async with watched(world) as watcher:
             await watcher.news()
-            streams[0].offer(gap("AAA"))
+            streams[0].mark(gap("AAA"))
             assert await watcher.news() == [gap("AAA")]
             await world.trade("AAA", -10)
             assert (await watcher.news())[-1].position.quantity == 0
@@ -342,11 +342,11 @@ async def test_a_gap_of_one_symbol_does_not_silence_the_other(market: Any, taps:
         await world.trade("BBB", 10)
         async with watched(world) as watcher:
             await watcher.news()
-            streams[0].offer(gap("AAA"))
+            streams[0].mark(gap("AAA"))
             await world.later(30)
             told = await watcher.news()
             assert {update.symbol for update in told if isinstance(update, PositionUpdate)} == {"BBB"}
-            streams[0].offer(resumed("AAA"))
+            streams[0].mark(resumed("AAA"))
             await world.later(30)
             told = await watcher.news()
             assert "AAA" in {update.symbol for update in told if isinstance(update, PositionUpdate)}
