@@ -18,6 +18,7 @@ from .brokers.base_broker import (
     Subscription,
 )
 from .brokers.domain.account import AccountSummary, PnL, Position
+from .brokers.domain.fundamentals import Fundamentals
 from .brokers.domain.instrument import Instrument, InstrumentDetails, SecType
 from .brokers.domain.market_data import (
     Bar,
@@ -47,6 +48,7 @@ from .brokers.domain.order import (
 )
 from .brokers.domain.order_states import OrderState
 from .brokers.domain.reports import OrderEvent, OrderEventKind
+from .brokers.domain.scan import ScanParameters, ScanRequest
 from .brokers.domain.streams import BrokerStatistics, Snapshot, StreamCounts, StreamOptions
 from .brokers.errors import (
     BrokerError,
@@ -75,6 +77,7 @@ __all__ = [
     "BrokerStatistics",
     "Depth",
     "Fill",
+    "Fundamentals",
     "Gap",
     "Headline",
     "Health",
@@ -99,6 +102,8 @@ __all__ = [
     "Quote",
     "Resumed",
     "RiskRefusal",
+    "ScanParameters",
+    "ScanRequest",
     "SecType",
     "Side",
     "SmartOrderPolicy",

@@ -8,6 +8,9 @@ import moondev_ibkr
 from moondev_ibkr import BaseBroker, get_broker
 
 PINNED = [
+    "Fundamentals",
+    "ScanParameters",
+    "ScanRequest",
     "OptionQuote",
     "OptionChain",
     "OptionActivity",
@@ -71,6 +74,9 @@ VERBS = [
     "news_providers",
     "headlines",
     "article",
+    "scan",
+    "scan_parameters",
+    "fundamentals",
     "account",
     "accounts",
     "adopt",

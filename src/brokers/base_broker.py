@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Protocol, Self, TypeVar
 
 from .domain.account import AccountSummary, PnL, Position
 from .domain.clock import Clock
+from .domain.fundamentals import Fundamentals
 from .domain.instrument import Instrument, InstrumentDetails, normalize_symbol
 from .domain.market_data import Bar, BarSize, BarSource, BarUpdate, MarketEvent, Quote, StreamKind
 from .domain.news import Article, Headline, NewsProvider
 from .domain.options import OptionActivity, OptionChain, OptionQuote
 from .domain.order import Bracket, Fill, NewOrder, Order, OrderChange, WhatIf
 from .domain.reports import OrderEvent
+from .domain.scan import ScanParameters, ScanRequest
 from .domain.sessions import MarketHours
 from .domain.streams import BrokerStatistics, Snapshot, StreamCounts, StreamOptions
 from .errors import BrokerError, InvalidInstrument, NotSupported
@@ -269,6 +271,23 @@ class BaseBroker(abc.ABC):
     async def article(self, provider: str, article_id: str) -> Article:
         """The article of a headline. Raises NoData when the provider has none of this number."""
         raise self._lacks(f"article {article_id}")
+
+    # Scans and fundamentals: data only, as above.
+
+    async def scan(self, request: ScanRequest) -> list[Instrument]:
+        """The broker's ranking of its market, best first: at most `request.rows` qualified instruments; empty when
+        nothing passes the filters. Raises RequestFailed for a code or place that this scanner does not offer,
+        PacingViolation when too many scans run."""
+        raise self._lacks(str(request))
+
+    async def scan_parameters(self) -> ScanParameters:
+        """What can be scanned for; kept for the session."""
+        raise self._lacks("scanner parameters")
+
+    async def fundamentals(self, symbol: Symbol) -> Fundamentals:
+        """What the company reports; a report that the broker does not give is told in `missing`. Raises NoData when
+        there is none for this symbol, NotSupported where the broker gives none at all (remembered for the session)."""
+        raise self._lacks(f"fundamentals of {symbol}")
 
     def _lacks(self, what: str) -> NotSupported:
         return NotSupported(what, f"the broker {self.name} does not serve it", "ask another broker")

@@ -16,12 +16,14 @@ from .base_broker import (
     Symbol,
 )
 from .domain.account import AccountSummary, PnL, Position
+from .domain.fundamentals import Fundamentals
 from .domain.instrument import Instrument, InstrumentDetails
 from .domain.market_data import Bar, BarSize, BarSource, BarUpdate, MarketEvent, Quote, StreamKind
 from .domain.news import Article, Headline, NewsProvider
 from .domain.options import OptionActivity, OptionChain, OptionQuote
 from .domain.order import Bracket, Fill, NewOrder, Order, OrderChange, WhatIf
 from .domain.reports import OrderEvent
+from .domain.scan import ScanParameters, ScanRequest
 from .domain.sessions import MarketHours
 from .domain.streams import BrokerStatistics, Snapshot, StreamOptions
 from .errors import BrokerError, DeadlineExceeded, OutcomeUnknown
@@ -198,6 +200,15 @@ class SyncBroker:
 
     def article(self, provider: str, article_id: str) -> Article:
         return self._read(self.broker.article(provider, article_id), f"article {article_id}")
+
+    def scan(self, request: ScanRequest) -> list[Instrument]:
+        return self._read(self.broker.scan(request), str(request))
+
+    def scan_parameters(self) -> ScanParameters:
+        return self._read(self.broker.scan_parameters(), "scanner parameters")
+
+    def fundamentals(self, symbol: Symbol) -> Fundamentals:
+        return self._read(self.broker.fundamentals(symbol), f"fundamentals of {symbol}")
 
     # Orders
 

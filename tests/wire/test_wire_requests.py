@@ -20,7 +20,7 @@ from .wire_samples import VERSIONS
 #: ids of reference sections 2.1 and 2.2
 SERVED_SECTION = {*range(1, 26), *range(49, 60), *range(61, 65), 71, *range(74, 105)}
 #: the most that the project allows itself to refuse
-MAY_REFUSE = {18, 19, 21, 52, 53, 88, 89, *range(100, 105)}
+MAY_REFUSE = {18, 19, 21, 88, 89, *range(100, 105)}
 #: windows and partner logins of TWS, not in section 2.2
 TWS_ONLY = {65, 66, 67, 68, 69, 70, 72, 73}
 

@@ -17,12 +17,14 @@ from ..calendar import MarketCalendar
 from ..costs import SubscriptionCosts, calculate_subscription_costs
 from ..domain.account import AccountSummary, PnL, Position
 from ..domain.clock import Clock, MarketClock
+from ..domain.fundamentals import Fundamentals
 from ..domain.instrument import Instrument, InstrumentDetails
 from ..domain.market_data import Bar, BarSize, BarSource, BarUpdate, Quote, StreamKind
 from ..domain.news import Article, Headline, NewsProvider
 from ..domain.options import OptionActivity, OptionChain, OptionQuote
 from ..domain.order import Bracket, NewOrder, Order, OrderChange, Side
 from ..domain.reports import WireOrder
+from ..domain.scan import ScanParameters, ScanRequest
 from ..domain.sessions import Session
 from ..domain.streams import StreamOptions
 from ..errors import BrokerError, ConfigurationError, DoorFenced, NoData, NotConnected
@@ -37,6 +39,7 @@ from .ib_contracts import ContractBook, as_instrument
 from .ib_data_manager import DataPolicy, IBDataManager
 from .ib_failover import Failover
 from .ib_feed_watch import FeedWatch
+from .ib_fundamentals import IBFundamentals
 from .ib_gateway_pool import GatewayPool
 from .ib_health import health_of
 from .ib_history import HistoryStore
@@ -45,6 +48,7 @@ from .ib_options import IBOptions
 from .ib_order_manager import IBOrderManager, Rounded, rounded
 from .ib_pacing import HistoricalPacer
 from .ib_risk_manager import IBRiskManager, shortable_shares
+from .ib_scanner import IBScanner
 from .ib_second_source import QuoteSource
 from .ib_sessions import TWS, make_session
 from .ib_transport import IbTransport, LinkEvent, LinkEventKind, LinkScope
@@ -100,6 +104,8 @@ class IBAdapter(ManagedBroker):
         calendar = calendar or MarketCalendar()
         self.options = IBOptions(transport, self.contracts, self.data, clock, calendar)
         self.news = IBNews(transport, self.contracts)
+        self.scanner = IBScanner(transport)
+        self.fundamental_reports = IBFundamentals(transport, self.contracts, clock)
         self.feed_watch = FeedWatch(transport, self.data.warm_lines, self._market_session, clock, self._raise_alarm)
         self._book = PositionBook(clock.monotonic)
         super().__init__(
@@ -322,6 +328,15 @@ class IBAdapter(ManagedBroker):
 
     async def article(self, provider: str, article_id: str) -> Article:
         return await self.news.article(provider, article_id)
+
+    async def scan(self, request: ScanRequest) -> list[Instrument]:
+        return await self.scanner.scan(request)
+
+    async def scan_parameters(self) -> ScanParameters:
+        return await self.scanner.parameters()
+
+    async def fundamentals(self, symbol: Symbol) -> Fundamentals:
+        return await self.fundamental_reports.of(symbol)
 
     def calculate_subscription_costs(self, symbols: Iterable[Symbol]) -> SubscriptionCosts:
         """What the market data of `symbols` costs a month; see `costs.calculate_subscription_costs`."""

@@ -26,6 +26,7 @@ from ..domain.news import Article, Headline, NewsProvider
 from ..domain.options import OptionActivity, OptionChain, OptionQuote
 from ..domain.order import Fill, WhatIf
 from ..domain.reports import BrokerOrder, WireOrder
+from ..domain.scan import ScanParameters, ScanRequest
 from ..errors import BrokerError, ConnectFailed, LinkError, NotConnected
 from ..order_port import OrderListener
 from .ib_door_health import DoorHealth, Sign
@@ -317,6 +318,15 @@ class DoorPair:
 
     async def article(self, provider: str, article_id: str) -> Article:
         return await self._read(lambda door: door.article(provider, article_id))
+
+    async def scan(self, request: ScanRequest) -> Sequence[Instrument]:
+        return await self._read(lambda door: door.scan(request))
+
+    async def scan_parameters(self) -> ScanParameters:
+        return await self._read(lambda door: door.scan_parameters())
+
+    async def fundamental_report(self, instrument: Instrument, report: str) -> str:
+        return await self._read(lambda door: door.fundamental_report(instrument, report))
 
     def subscribe_quotes(self, instrument: Instrument) -> SharedLine:
         return self._lines.subscribe(instrument)

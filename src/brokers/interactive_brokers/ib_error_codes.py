@@ -455,6 +455,7 @@ _ROWS: tuple[ErrorCode, ...] = (
     _refusal(10269, "firmQuoteOnly is not supported", "leave it out"),
     _refusal(10270, "nbboPriceCap is not supported", "leave it out"),
     _failure(10276, "this news feed is not allowed", "subscribe to it for the API"),
+    _failure(10358, "fundamental data is not allowed", "take it from elsewhere; TWS API 10.47 removed it"),
     _failure(10278, "a calendar metadata request is running", "await it"),
     _failure(10285, "this API version lacks fractional sizes", "use server version 163 or later", "F D08"),
     _refusal(10289, "this order needs a cash quantity", _FIX),
@@ -500,7 +501,7 @@ def error_code(code: int) -> ErrorCode:
 
 
 _NO_DATA = re.compile(r"returned no data|no items retrieved|no data of type|no historical data", re.I)
-_PACING = re.compile(r"pacing|max(imum)? (number|rate) of|exceeded", re.I)
+_PACING = re.compile(r"pacing|max(imum)? (number|rate) of|exceeded|simultaneous api scanner", re.I)
 _SOFT_FAILURES = frozenset({162, 165, 166, 10187, 10188})
 
 
@@ -508,12 +509,14 @@ def request_effect(code: int, text: str) -> RequestEffect:
     """What the message does to the query it names; the text decides where one code says both "no" and "none"."""
     if code in _SOFT_FAILURES and _NO_DATA.search(text):
         return RequestEffect.EMPTY_RESULT
+    if code == 165 and is_pacing(code, text):
+        return RequestEffect.FAILS
     return error_code(code).request
 
 
 def is_pacing(code: int, text: str) -> bool:
     """True when a limit was exceeded: asking again at once makes it worse."""
-    return code in (100, 420) or (code in (162, 322, 10187) and bool(_PACING.search(text)))
+    return code in (100, 420) or (code in (162, 165, 322, 10187) and bool(_PACING.search(text)))
 
 
 #: Codes that say that there is nothing, where an empty list would not do as an answer.

@@ -10,6 +10,7 @@ from ..domain.instrument import Instrument, InstrumentDetails, PriceIncrement
 from ..domain.market_data import Bar, BarSource, Quote, Trade
 from ..domain.news import Article, Headline, NewsProvider
 from ..domain.options import OptionActivity, OptionChain, OptionQuote
+from ..domain.scan import ScanParameters, ScanRequest
 from ..errors import BrokerError, LinkError, NoPermission, NotSupported
 from .ib_pool_lines import PoolLines
 from .ib_pool_member import PoolMember
@@ -78,6 +79,15 @@ class QuestionHalf:
 
     async def article(self, provider: str, article_id: str) -> Article:
         return await self._read(lambda door: door.article(provider, article_id))
+
+    async def scan(self, request: ScanRequest) -> Sequence[Instrument]:
+        return await self._read(lambda door: door.scan(request))
+
+    async def scan_parameters(self) -> ScanParameters:
+        return await self._read(lambda door: door.scan_parameters())
+
+    async def fundamental_report(self, instrument: Instrument, report: str) -> str:
+        return await self._read(lambda door: door.fundamental_report(instrument, report))
 
     # Quotes and streams
 

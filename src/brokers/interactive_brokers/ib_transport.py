@@ -14,6 +14,7 @@ from ..domain.instrument import Instrument, InstrumentDetails, PriceIncrement
 from ..domain.market_data import Bar, BarSize, BarSource, BidAsk, DataType, Depth, Quote, Trade
 from ..domain.news import Article, Headline, NewsProvider
 from ..domain.options import OptionActivity, OptionChain, OptionQuote
+from ..domain.scan import ScanParameters, ScanRequest
 from ..order_port import OrderPort
 
 
@@ -236,6 +237,18 @@ class IbTransport(OrderPort, Protocol):
         ...
 
     async def article(self, provider: str, article_id: str) -> Article: ...
+
+    # Scans and fundamentals. A door that lacks them raises NotSupported.
+
+    async def scan(self, request: ScanRequest) -> Sequence[Instrument]:
+        """One ranking, best first, with contract numbers; nothing stays subscribed."""
+        ...
+
+    async def scan_parameters(self) -> ScanParameters: ...
+
+    async def fundamental_report(self, instrument: Instrument, report: str) -> str:
+        """The XML of a report, by IB's name of it."""
+        ...
 
     # Quotes
 

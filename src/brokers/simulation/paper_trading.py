@@ -15,11 +15,13 @@ from typing import Any, TypeVar
 from ..base_broker import Health, MarketSubscription, Subscription, Symbol, spelling
 from ..calendar import MarketCalendar
 from ..domain.account import AccountSummary, PnL, Position
+from ..domain.fundamentals import Fundamentals
 from ..domain.instrument import Instrument, InstrumentDetails, SecType
 from ..domain.market_data import Bar, BarSize, BarSource, BarUpdate, Quote, StreamKind
 from ..domain.news import Article, Headline, NewsProvider
 from ..domain.options import OptionActivity, OptionChain, OptionQuote
 from ..domain.order import NewOrder
+from ..domain.scan import ScanParameters, ScanRequest
 from ..domain.streams import StreamOptions
 from ..errors import BrokerError, ConfigurationError, InvalidRequest, NoData
 from ..journal import Journal
@@ -32,11 +34,13 @@ from ..streams.market_stream import MarketStream
 from .commissions import PriceList
 from .contracts import with_hours
 from .exchange import Exchange
+from .fundamentals import CompanyReports
 from .history import exchange_date
 from .paper_market import PaperMarket
 from .paper_news import PaperNews
 from .paper_options import PaperOptions
 from .paper_port import PaperPort
+from .paper_scans import PaperScans
 from .prices import make_prices
 
 log = logging.getLogger(__name__)
@@ -89,6 +93,8 @@ class PaperBroker(ManagedBroker):
         self.market = PaperMarket(exchange)
         self.options = PaperOptions(exchange, calendar)
         self.news = PaperNews(exchange, calendar)
+        self.scans = PaperScans(exchange, self.options.market)
+        self._reports = CompanyReports(exchange)
         self._paper_port = PaperPort(exchange)
         self._hub = StreamHub(streams or StreamDefaults(every_quote=True))
         self._stop_feed: Callable[[], None] | None = None
@@ -322,6 +328,23 @@ class PaperBroker(ManagedBroker):
     async def article(self, provider: str, article_id: str) -> Article:
         self._require_trading()
         return self.news.article(provider, article_id)
+
+    async def scan(self, request: ScanRequest) -> list[Instrument]:
+        self._require_trading()
+        return self.scans.scan(request)
+
+    async def scan_parameters(self) -> ScanParameters:
+        return self.scans.parameters()
+
+    async def fundamentals(self, symbol: Symbol) -> Fundamentals:
+        """Of a company that is made up, as all of this exchange's are."""
+        self._require_trading()
+        details = await self.details(symbol)
+        told = self._reports.of(details)
+        if told is None:
+            what = f"fundamentals of {details.instrument}"
+            raise NoData(what, "no company reports for it", "ask for a company's stock")
+        return told
 
     # Account
 

@@ -21,6 +21,7 @@ from ...domain.news import Article, Headline, NewsProvider
 from ...domain.options import OptionActivity, OptionChain, OptionQuote
 from ...domain.order import Fill, WhatIf
 from ...domain.reports import BrokerOrder, WireOrder
+from ...domain.scan import ScanParameters, ScanRequest
 from ...errors import LinkError
 from ...order_port import OrderListener
 from ..config.ib_config import TwsSettings
@@ -48,6 +49,7 @@ from .news import NewsQuestions
 from .order_channel import OrderChannel
 from .questions import Questions
 from .readings import Readings
+from .scanner import ScannerQuestions
 from .session import Session
 
 logger = logging.getLogger(__name__)
@@ -82,6 +84,7 @@ class IbAsyncClient(NullListener):
         self._market = MarketLines(self._api, self.clock, self.name, delayed_data=self._settings.delayed_data)
         self._readings = Readings(self._api, self._market, self.clock, self.name)
         self._news = NewsQuestions(self._api, self._session, self._settings)
+        self._scanner = ScannerQuestions(self._api, self._session, self._settings)
         self._orders = OrderChannel(self._api, self._session)
         self._questions = Questions(self._api, self._session, self._settings)
         self._feed = AccountFeed(self._api, self._session, self.clock)
@@ -325,6 +328,17 @@ class IbAsyncClient(NullListener):
 
     async def article(self, provider: str, article_id: str) -> Article:
         return await self._news.article(provider, article_id)
+
+    # Scans and fundamentals
+
+    async def scan(self, request: ScanRequest) -> Sequence[Instrument]:
+        return await self._scanner.scan(request)
+
+    async def scan_parameters(self) -> ScanParameters:
+        return await self._scanner.parameters()
+
+    async def fundamental_report(self, instrument: Instrument, report: str) -> str:
+        return await self._questions.fundamental_report(instrument, report)
 
     # Quotes and streams
 

@@ -96,6 +96,23 @@ class Questions:
             key=lambda chain: (chain.trading_class != underlying.symbol.replace(" ", ""), chain.trading_class),
         )
 
+    async def fundamental_report(self, instrument: Instrument, report: str) -> str:
+        what = f"{report} of {instrument}"
+        self._session.require(what)
+        client = self._api.client
+        request_id, contract = client.getReqId(), to_contract(instrument)
+        answer = self._api.wrapper.startReq(request_id, contract)
+        client.reqFundamentalData(request_id, contract, report, [])
+        try:
+            told: str = await self._answer(what, answer)
+        except RequestFailed:
+            raise
+        except BaseException:
+            if client.isReady():
+                client.cancelFundamentalData(request_id)
+            raise
+        return told
+
     async def historical_bars(self, request: BarRequest) -> list[Bar]:
         what = f"bars of {request.instrument}"
         self._session.require(what)

@@ -16,6 +16,7 @@ from ...domain.news import Article, Headline, NewsProvider
 from ...domain.options import OptionActivity, OptionChain, OptionQuote
 from ...domain.order import Fill, WhatIf
 from ...domain.reports import BrokerOrder, WireOrder
+from ...domain.scan import ScanParameters, ScanRequest
 from ...errors import BrokerError, LinkError, NotSupported
 from ...order_port import OrderListener
 from ..config.ib_config import PortalSettings
@@ -44,6 +45,7 @@ from .order_feed import OrderFeed, fills_since
 from .own_orders import OwnOrders
 from .pace_file import PaceFile
 from .requests_wire import RequestsWire
+from .scanner import Scanner
 from .session import Session
 from .signed_wire import SignedWire
 from .stream import Stream
@@ -103,6 +105,7 @@ class IbPortalClient:
         self._orders = OrderChannel(self._session, self._feed, self._own, self._settings, self.client_id)
         self._market = MarketLines(self._session, self.clock, self._settings, self.name)
         self._history = History(self._session, self.clock, self._settings)
+        self._scanner = Scanner(self._session, self._settings)
         self._account = AccountFeed(self._session, self._contracts, self.clock, self._settings)
         self._feed.on_traded = self._account.refresh
         self._stream.handle("failed", self._on_failed_frame)
@@ -396,6 +399,19 @@ class IbPortalClient:
 
     async def article(self, provider: str, article_id: str) -> Article:
         raise NotSupported(f"article {article_id}", "the portal has no news", _ELSEWHERE)
+
+    # Scans and fundamentals
+
+    async def scan(self, request: ScanRequest) -> Sequence[Instrument]:
+        self._session.require(str(request))
+        return await self._scanner.scan(request)
+
+    async def scan_parameters(self) -> ScanParameters:
+        self._session.require("scanner parameters")
+        return await self._scanner.parameters()
+
+    async def fundamental_report(self, instrument: Instrument, report: str) -> str:
+        raise NotSupported(f"{report} of {instrument}", "the portal has no such reports", _ELSEWHERE)
 
     # Account
 

@@ -37,6 +37,7 @@ from ..events import (
     StatusChanged,
     Warned,
 )
+from ..fundamentals import CompanyReports
 from ..news.desk import NewsDesk
 from ..options.market import OptionMarket
 from ..scans import Scanner
@@ -88,6 +89,7 @@ class TwsDoor:
         self.exchange = exchange
         self.options = OptionMarket(exchange, source.calendar)
         self.scanner = Scanner(exchange, self.options)
+        self.reports = CompanyReports(exchange)
         self.news = NewsDesk(exchange, source.calendar)
         self.source = source
         self.timers = timers

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from ...errors import ConfigurationError
 from ..news.stories import PROVIDERS
@@ -11,6 +12,14 @@ from .pacing import HISTORY_RULES, MESSAGES_PER_SECOND, HistoryRule
 
 #: Longest `history_seconds`: clients give up after a minute.
 LONGEST_HISTORY = 60.0
+
+
+class FundamentalService(StrEnum):
+    """What becomes of a request for fundamental reports."""
+
+    SERVED = "served"  #: as gateways did before TWS API 10.47
+    REFUSED = "refused"  #: error 10358: this login may not
+    SILENT = "silent"  #: no answer at all, as where the request is no longer known
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +55,7 @@ class TwsSettings:
     no_data: frozenset[str] = frozenset()
     #: codes of the news providers that logins have; none: news is not allowed (10276)
     news_providers: tuple[str, ...] = tuple(PROVIDERS)
+    fundamentals: FundamentalService = FundamentalService.SERVED
     farms: tuple[tuple[int, str], ...] = field(
         default=(
             (2104, "Market data farm connection is OK:usfarm"),

@@ -15,6 +15,7 @@ from .bars import HANDLERS as BARS
 from .connection import HANDLERS as CONNECTION
 from .contracts import HANDLERS as CONTRACTS
 from .depth import HANDLERS as DEPTH
+from .fundamentals import HANDLERS as FUNDAMENTALS
 from .history import HANDLERS as HISTORY
 from .news import HANDLERS as NEWS
 from .option_values import HANDLERS as OPTION_VALUES
@@ -36,4 +37,5 @@ HANDLERS: dict[type[Request], Callable[..., Any]] = {
     **OPTION_VALUES,
     **ORDERS,
     **SCANNER,
+    **FUNDAMENTALS,
 }
