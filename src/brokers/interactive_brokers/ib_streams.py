@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from ..base_broker import Symbol
@@ -17,7 +17,10 @@ from ..streams.market_stream import MarketStream
 from ..streams.open_stream import OpenStream
 from .ib_contracts import ContractBook
 from .ib_lines import LineKeeper
+from .ib_stream_feeds import FeedKey, SharedFeeds
 from .ib_transport import IbTransport, LinkEvent, LinkEventKind, LinkScope
+
+_NEWS = "News"
 
 
 class StreamPolicy(Protocol):
@@ -42,10 +45,10 @@ class Streams:
         self._lines = lines
         self.policy = policy
         self.hub = StreamHub(policy.streams)
-        #: Of each stream: handles at the transport, contracts whose line it holds, lines of news.
-        self._handles: dict[MarketStream, list[int]] = {}
+        self._feeds = SharedFeeds(transport.unsubscribe)
+        #: Of each stream: what it takes of the feeds, and contracts whose line it holds.
+        self._taken: dict[MarketStream, list[FeedKey]] = {}
         self._held: dict[MarketStream, list[int]] = {}
-        self._news: dict[MarketStream, int] = {}
         self._gap: Gap | None = None
         transport.add_market_listener(self.hub)
         transport.add_link_listener(self._on_link)
@@ -66,27 +69,40 @@ class Streams:
         wanted = await asyncio.gather(*(self._contracts.qualify(symbol) for symbol in symbols))
         providers = await self._news_providers() if StreamKind.NEWS in kinds else []
         stream = self.hub.open(wanted, kinds, self._ended, options)
-        handles = self._handles.setdefault(stream, [])
         try:
             for instrument in wanted:
                 if StreamKind.QUOTES in kinds:
                     await self._hold_line(instrument, stream)
-                if StreamKind.TRADES in kinds or StreamKind.TICK_BY_TICK in kinds:
-                    handles.append(self._transport.subscribe_ticks(instrument, "AllLast"))
-                if StreamKind.TICK_BY_TICK in kinds:
-                    handles.append(self._transport.subscribe_ticks(instrument, "BidAsk"))
-                if StreamKind.DEPTH in kinds:
-                    handles.append(self._transport.subscribe_depth(instrument, self.policy.depth_rows))
+                self._take_feeds(instrument, kinds, stream)
                 if StreamKind.NEWS in kinds:
-                    await self._lines.take_news(self.policy.quote_deadline)
-                    self._news[stream] = self._news.get(stream, 0) + 1
-                    handles.append(self._transport.subscribe_news(instrument, providers))
+                    await self._take_news(instrument, providers, stream)
         except BaseException:
             stream.close()
             raise
         if self._gap is not None:
             stream.mark(self._gap)
         return stream
+
+    def _take_feeds(self, instrument: Instrument, kinds: frozenset[StreamKind], stream: MarketStream) -> None:
+        transport, rows = self._transport, self.policy.depth_rows
+        if kinds & {StreamKind.TRADES, StreamKind.TICK_BY_TICK}:
+            self._take(stream, instrument, "AllLast", lambda: transport.subscribe_ticks(instrument, "AllLast"))
+        if StreamKind.TICK_BY_TICK in kinds:
+            self._take(stream, instrument, "BidAsk", lambda: transport.subscribe_ticks(instrument, "BidAsk"))
+        if StreamKind.DEPTH in kinds:
+            self._take(stream, instrument, "Depth", lambda: transport.subscribe_depth(instrument, rows))
+
+    async def _take_news(self, instrument: Instrument, providers: list[str], stream: MarketStream) -> None:
+        """News needs a line of the allowance, one for all consumers of a contract."""
+        if (instrument.con_id or 0, _NEWS) not in self._feeds:
+            await self._lines.take_news(self.policy.quote_deadline)
+            if (instrument.con_id or 0, _NEWS) in self._feeds:
+                self._lines.give_news(1)
+        self._take(stream, instrument, _NEWS, lambda: self._transport.subscribe_news(instrument, providers))
+
+    def _take(self, stream: MarketStream, instrument: Instrument, what: str, subscribe: Callable[[], int]) -> None:
+        key = self._feeds.take((instrument.con_id or 0, what), subscribe)
+        self._taken.setdefault(stream, []).append(key)
 
     async def _news_providers(self) -> list[str]:
         providers = [row.code for row in await self._transport.news_providers()]
@@ -106,9 +122,9 @@ class Streams:
     def _ended(self, stream: MarketStream) -> None:
         for number in self._held.pop(stream, []):
             self._lines.unhold(number)
-        self._lines.give_news(self._news.pop(stream, 0))
-        for handle in self._handles.pop(stream, []):
-            self._transport.unsubscribe(handle)
+        for key in self._taken.pop(stream, []):
+            if self._feeds.give_back(key) and key[1] == _NEWS:
+                self._lines.give_news(1)
         self._lines.wake()
 
     def _on_link(self, event: LinkEvent) -> None:
