@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description="an hour of streams, orders, faults")
     parser.add_argument("--minutes", type=float, default=60.0, help="how long (default 60, at most 330)")
     parser.add_argument("--symbols", type=int, default=40, help="symbols of the market (default 40)")
-    parser.add_argument("--prints", type=float, default=10.0, metavar="N", help="trades a second of each (default 10)")
+    parser.add_argument("--prints", type=float, default=4.0, metavar="N", help="trades a second of each (default 4)")
     parser.add_argument("--every-fault", type=float, default=45.0, metavar="S", help="seconds between faults")
     parser.add_argument("--every-order", type=float, default=7.0, metavar="S", help="seconds between orders")
     parser.add_argument("--seed", type=int, default=0, help="of the market")

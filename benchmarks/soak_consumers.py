@@ -56,7 +56,7 @@ class Appetite:
 QUOTES, TRADES, TICKS, DEPTH = StreamKind.QUOTES, StreamKind.TRADES, StreamKind.TICK_BY_TICK, StreamKind.DEPTH
 APPETITES = (
     Appetite("every quote", frozenset({QUOTES}), 40, options=StreamOptions(conflation=0)),
-    Appetite("quotes, as the profile says", frozenset({QUOTES}), 40),
+    Appetite("quotes, one a second", frozenset({QUOTES}), 40, options=StreamOptions(conflation=1)),
     Appetite("quotes and trades, filtered", frozenset({QUOTES, TRADES}), 5, options=StreamOptions(min_change_bps=2)),
     Appetite("trades", frozenset({TRADES}), 6),
     Appetite("tick by tick", frozenset({TICKS}), 4),

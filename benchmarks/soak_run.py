@@ -34,7 +34,7 @@ class Plan:
 
     seconds: float = 3600.0
     symbols: int = 40
-    prints_per_second: float = 10.0
+    prints_per_second: float = 4.0
     every_order: float = 7.0
     every_fault: float = 45.0
     every_line: float = 60.0
@@ -74,6 +74,7 @@ class Soak:
         options = {
             "symbols": self.plan.symbols,
             "prints_per_second": self.plan.prints_per_second,
+            "seconds": self.plan.seconds,
             "seed": self.plan.seed,
         }
         async with GatewayProcess("benchmarks.soak_gateway", options) as server:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
 from moondev_ibkr.brokers.interactive_brokers.ib_stream_feeds import SharedFeeds
 
 TRADES = (265598, "AllLast")
