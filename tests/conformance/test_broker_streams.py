@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
-from moondev_ibkr.brokers.domain.market_data import DataType, MarketEvent, Quote, StreamKind
+from moondev_ibkr.brokers.domain.market_data import BidAsk, DataType, Depth, MarketEvent, Quote, StreamKind, Trade
 from moondev_ibkr.brokers.domain.order import NewOrder, Side
 from moondev_ibkr.brokers.domain.streams import StreamOptions
-from moondev_ibkr.brokers.errors import InvalidRequest
+from moondev_ibkr.brokers.errors import InvalidRequest, NotSupported
 
 from .world import PATH, World
 
@@ -130,3 +131,34 @@ async def test_a_stream_of_nothing_is_refused(world: World) -> None:
     for symbols, kinds in (([], QUOTES), (["AAPL"], ())):
         with pytest.raises(InvalidRequest):
             world.broker.stream(symbols, kinds)
+
+
+async def test_trades_ticks_and_depth_name_their_source_and_come_once(world: World) -> None:
+    wanted = (StreamKind.TRADES, StreamKind.TICK_BY_TICK, StreamKind.DEPTH)
+    if world.broker.name == "portal":
+        with pytest.raises(NotSupported):
+            await anext(world.broker.stream(["AAPL"], wanted))
+        wanted = (StreamKind.DEPTH,)
+    seen: list[MarketEvent] = []
+    callbacks = world.broker.on_events(["AAPL"], wanted, seen.append, AT_ONCE)
+    kinds = {Trade, BidAsk, Depth} if len(wanted) > 1 else {Depth}
+    try:
+        for tenth in range(1, 100):
+            await world.to(tenth / 10)
+            await asyncio.sleep(0.005)
+            if {type(event) for event in seen} == kinds:
+                break
+        await until(lambda: {type(event) for event in seen} == kinds)
+        now = await world.broker.market_time()
+        for event in seen:
+            assert isinstance(event, Trade | BidAsk | Depth)
+            assert event.source in ("paper", "tws", "portal", "ib")
+            assert timedelta(0) <= event.age(now) < timedelta(minutes=11)
+        trades = [event for event in seen if isinstance(event, Trade)]
+        assert len(trades) == len({trade.time for trade in trades}), "one print is one event"
+        snapshot = world.broker.snapshot("AAPL")
+        assert snapshot is not None
+        assert snapshot.depth == [event for event in seen if isinstance(event, Depth)][-1]
+        assert snapshot.trade == (trades[-1] if trades else None)
+    finally:
+        await callbacks.aclose()

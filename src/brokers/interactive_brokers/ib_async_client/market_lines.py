@@ -300,15 +300,15 @@ class MarketLines:
                 line.touch(now, time)
                 changed.append(line)
             if ticker.tickByTicks:
-                self._give_ticks(line.instrument, ticker.tickByTicks)
+                self._give_ticks(line.instrument, ticker.tickByTicks, time)
             if ticker.domTicks:
-                depth = to_depth(ticker, line.instrument, time)
+                depth = to_depth(ticker, line.instrument, time, self._source)
                 for listener in self._listeners:
                     listener.on_depth(depth)
 
-    def _give_ticks(self, instrument: Instrument, ticks: Iterable[Any]) -> None:
+    def _give_ticks(self, instrument: Instrument, ticks: Iterable[Any], at: datetime) -> None:
+        """`at` is market time of the packet: ib_async dates ticks by the machine's clock, and IB by whole seconds."""
         for tick in ticks:
-            at = tick.time.astimezone(UTC)
             if isinstance(tick, TickByTickAllLast):
                 attributes = tick.tickAttribLast
                 trade = Trade(
@@ -320,11 +320,12 @@ class MarketLines:
                     tick.specialConditions,
                     attributes.pastLimit,
                     attributes.unreported,
+                    self._source,
                 )
                 for listener in self._listeners:
                     listener.on_trade(trade)
             elif isinstance(tick, TickByTickBidAsk):
-                both = BidAsk(instrument, at, tick.bidPrice, tick.askPrice, tick.bidSize, tick.askSize)
+                both = BidAsk(instrument, at, tick.bidPrice, tick.askPrice, tick.bidSize, tick.askSize, self._source)
                 for listener in self._listeners:
                     listener.on_bid_ask(both)
 

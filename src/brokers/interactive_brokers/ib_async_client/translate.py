@@ -471,10 +471,11 @@ def to_quote(ticker: Ticker, instrument: Instrument, time: datetime, source: str
     return cast(Quote, draft)
 
 
-def to_depth(ticker: Ticker, instrument: Instrument, time: datetime) -> Depth:
+def to_depth(ticker: Ticker, instrument: Instrument, time: datetime, source: str = "") -> Depth:
     return Depth(
         instrument,
         time,
         tuple(DepthLevel(level.price, level.size, level.marketMaker) for level in ticker.domBids),
         tuple(DepthLevel(level.price, level.size, level.marketMaker) for level in ticker.domAsks),
+        source,
     )

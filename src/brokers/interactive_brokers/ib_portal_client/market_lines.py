@@ -233,7 +233,7 @@ class MarketLines:
         asks = _levels(rows, "ask")
         bids.sort(key=lambda level: -level.price)
         asks.sort(key=lambda level: level.price)
-        depth = Depth(instrument, self._clock.now(), tuple(bids[:wanted]), tuple(asks[:wanted]))
+        depth = Depth(instrument, self._clock.now(), tuple(bids[:wanted]), tuple(asks[:wanted]), self._source)
         for listener in self._listeners:
             listener.on_depth(depth)
 
