@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,8 +27,10 @@ from ..agents.llm.ladder import Ladder
 from ..agents.llm.models import Models as LlmModels
 from ..agents.llm.quarantine import Quarantine
 from ..agents.llm.request import JsonBackend
+from ..brokers.domain.scan import ScanRequest
 from ..brokers.errors import InvalidData, InvalidRequest
 from ..config.settings import LlmBackend, Settings
+from .analyze_scan import ScannedList, scan_request, scanned
 from .analyze_view import AnalyzeView
 from .boundary import FAILED, INTERRUPTED, OK, print_json, run_async
 from .opening import Opening, open_broker, settings_for, state_folder
@@ -54,6 +57,11 @@ WEBHOOK = "alert_webhook"
 MOST_IN_FLIGHT = 64
 #: Stories of a symbol that a model reads, the worst by the lexicon: each is a question before the first score.
 STORIES_READ = 2
+#: Ctrl-C before the first score.
+NOTHING_DONE = (
+    "Interrupted before the first score, so there is no report. What models have answered and what a scan has ranked "
+    "is kept: the same command goes on from there."
+)
 #: How to switch a model on, in one line.
 SWITCH_ON = (
     "Rules alone, no language model asked. To ask one: moondev-ibkr analyze … --small llama3.1:8b (your Ollama), "
@@ -63,10 +71,12 @@ SWITCH_ON = (
 
 @dataclass(frozen=True, slots=True)
 class AnalyzeOptions:
-    """`symbols` are tickers in the order asked. `small` and `large` name models, None for the settings'."""
+    """`symbols` are tickers in the order asked, `scan` ranks more of them (None: no others). `small` and `large` name
+    models, None for the settings'."""
 
     opening: Opening
     symbols: tuple[str, ...]
+    scan: ScanRequest | None
     small: str | None
     large: str | None
     top: int
@@ -76,9 +86,10 @@ class AnalyzeOptions:
 
 @dataclass(frozen=True, slots=True)
 class WatchOptions:
-    """Seconds between two looks, and what an hour or a day may cost."""
+    """Seconds between two looks and two scans, and what an hour or a day may cost."""
 
     every: float
+    scan_every: float
     lines: int
     questions: int
     cost: float
@@ -87,6 +98,10 @@ class WatchOptions:
 def analyze(
     symbols: Annotated[list[str] | None, typer.Argument(help="Tickers, e.g. AAPL MSFT BRK.B.")] = None,
     file: Annotated[Path | None, typer.Option("--file", help="A list of tickers, one a line; # begins a note.")] = None,
+    scan: Annotated[
+        str | None,
+        typer.Option("--scan", metavar="CODE[:ROWS]", help="What the broker's scanner ranks: TOP_PERC_GAIN:20, say."),
+    ] = None,
     small: Annotated[
         str | None, typer.Option("--small", help="Model for every symbol: NAME, or BACKEND/NAME (ollama/llama3.1:8b).")
     ] = None,
@@ -96,6 +111,9 @@ def analyze(
         False
     ),
     every: Annotated[float, typer.Option("--every", min=1.0, help="Seconds between two looks.")] = 60.0,
+    scan_every: Annotated[
+        float, typer.Option("--scan-every", min=30.0, help="Seconds between two scans; IB ranks anew every 30.")
+    ] = 60.0,
     lines: Annotated[int, typer.Option("--lines", min=1, help="Market-data lines that a look may take.")] = 50,
     questions: Annotated[int, typer.Option("--questions", min=0, help="Questions to models in an hour.")] = 120,
     cost: Annotated[float, typer.Option("--cost", min=0.0, help="USD that models may cost in a day.")] = 1.0,
@@ -108,16 +126,18 @@ def analyze(
     json_output: JsonOption = False,
 ) -> int:
     """Screen a list: what is out of the ordinary, how much, and why. Looks only; it can send no order."""
-    wanted = asked_symbols(symbols or [], file)
+    request = scan_request(scan)
+    wanted = asked_symbols(symbols or [], file, others=request is not None)
     opening = Opening(broker, config, i_understand_live, asked_market(bars, start, seed), only_looks=True)
-    watch = WatchOptions(every, lines, questions, cost) if continuous else None
-    options = AnalyzeOptions(opening, wanted, small, large, top, json_output, watch)
+    watch = WatchOptions(every, scan_every, lines, questions, cost) if continuous else None
+    options = AnalyzeOptions(opening, wanted, request, small, large, top, json_output, watch)
     settings = settings_for(opening)
     return run_async(screen(options, settings), settings.performance)
 
 
-def asked_symbols(arguments: list[str], file: Path | None) -> tuple[str, ...]:
-    """Tickers of the arguments, then of the file, each once. Raises InvalidRequest, InvalidData."""
+def asked_symbols(arguments: list[str], file: Path | None, *, others: bool = False) -> tuple[str, ...]:
+    """Tickers of the arguments, then of the file, each once; none at all only where there are `others`. Raises
+    InvalidRequest, InvalidData."""
     found = [part for text in arguments for part in text.replace(",", " ").split()]
     if file is not None:
         try:
@@ -131,9 +151,9 @@ def asked_symbols(arguments: list[str], file: Path | None) -> tuple[str, ...]:
         found += [
             part.strip() for line in content.splitlines() for part in line.partition("#")[0].split(",") if part.strip()
         ]
-    if not found:
+    if not found and not others:
         raise InvalidRequest(
-            "analyze", "no ticker is named", "write moondev-ibkr analyze AAPL MSFT, or --file list.txt"
+            "analyze", "no ticker is named", "write moondev-ibkr analyze AAPL MSFT, --file list.txt, or --scan CODE"
         )
     return tuple(dict.fromkeys(found))
 
@@ -231,7 +251,9 @@ class Job:
     async def once(self) -> int:
         """Screen the list; what an interrupted run of the same plan did is not done again."""
 
-        plan, began = await self._plan(), datetime.now(UTC)
+        began, day = datetime.now(UTC), trading_date(await self._broker.market_time())
+        listed = None if self._options.scan is None else ScannedList(self._store, self._options.scan, day)
+        plan = self._plan(day, [] if listed is None else await listed.symbols(self._broker))
         kept = _restored(self._store.kept_rows(plan.id))
         interrupted = False
         with self._view.progress() as progress:
@@ -249,7 +271,8 @@ class Job:
                 interrupted = True
         rows = by_threat(screening.rows.values())
         if interrupted and not rows:
-            raise asyncio.CancelledError
+            self._view.note(NOTHING_DONE)
+            return INTERRUPTED
         report = Report(
             plan,
             self._options.opening.broker.value,
@@ -263,6 +286,8 @@ class Job:
         paths = save_report(self._folder / REPORTS, report)
         if not interrupted:
             self._store.drop_rows(plan.id)
+            if listed is not None:
+                listed.drop()
         if self._options.as_json:
             print_json(report.to_json() | {"saved": [str(path) for path in paths]})
         else:
@@ -275,31 +300,39 @@ class Job:
         """Look again and again until Ctrl-C; what was last known is then saved."""
 
         # Stories come at any rate: read by a model, they would pass the budget of questions.
-        plan, began, collector = await self._plan(), datetime.now(UTC), self._collector(None)
+        began, collector, request = datetime.now(UTC), self._collector(None), self._options.scan
+        day = trading_date(await self._broker.market_time())
         screening = Screening(collector, self._models.models, self._screening_settings(), alerts=self._desk())
-        settings = WatchSettings(options.every, options.lines, questions=options.questions, cost=options.cost)
+        settings = WatchSettings(
+            options.every, options.scan_every, options.lines, questions=options.questions, cost=options.cost
+        )
         watcher = Watcher(
             collector, screening, settings, clock=time.monotonic, sleep=asyncio.sleep, told=self._view.show_look
         )
         if not self._models.any:
             self._view.note(SWITCH_ON)
         try:
-            await watcher.run(plan.symbols)
+            await watcher.run(
+                self._options.symbols, None if request is None else lambda: scanned(self._broker, request)
+            )
         except asyncio.CancelledError:
             if not screening.rows:
-                raise
+                self._view.note(NOTHING_DONE)
+                return INTERRUPTED
         rows = by_threat(screening.rows.values())
         told = tuple(outcome.alert.to_json() for outcome in screening.told)
         name = self._options.opening.broker.value
-        report = Report(plan, name, began, datetime.now(UTC), rows, interrupted=True, alerts=told)
+        report = Report(
+            self._plan(day, list(screening.rows)), name, began, datetime.now(UTC), rows, interrupted=True, alerts=told
+        )
         for path in save_report(self._folder / REPORTS, report):
             self._view.note(f"report: {path}")
         return INTERRUPTED
 
-    async def _plan(self) -> Plan:
+    def _plan(self, day: date, ranked: Sequence[str]) -> Plan:
+        """The named symbols, and those that a scan ranked."""
 
-        day = trading_date(await self._broker.market_time())
-        symbols = tuple(dict.fromkeys(spelling(symbol) for symbol in self._options.symbols))
+        symbols = tuple(dict.fromkeys(spelling(symbol) for symbol in (*self._options.symbols, *ranked)))
         return Plan(symbols, day, self._models.small, self._models.large, self._options.top, RULES_VERSION)
 
     def _collector(self, news: JsonBackend | None) -> EvidenceCollector:

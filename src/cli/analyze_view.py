@@ -64,10 +64,20 @@ class AnalyzeView:
                 "error": look.error,
                 "questions_last_hour": look.questions,
                 "cost_last_day": look.spent,
+                "entered": look.entered,
+                "left": look.left,
+                "scan_error": look.scan_error,
             }
             print(json.dumps(body, default=str), flush=True)
             return
         when = "–" if look.time is None else f"{look.time:%Y-%m-%d %H:%M:%S}"
+        if look.entered or look.left:
+            moved = [f"+ {', '.join(look.entered)}"] * bool(look.entered) + [f"- {', '.join(look.left)}"] * bool(
+                look.left
+            )
+            self._console.print(Text(f"{when}  scan: {'   '.join(moved)}", style="dim"))
+        if look.scan_error is not None:
+            self._console.print(Text(f"the scan failed, its last list stays: {look.scan_error}", style="red"))
         for row in look.changed:
             told = "; ".join(row.reasons[:3]) or row.error or "nothing out of the ordinary"
             by = row.answered_by + (" (degraded)" if row.degraded else "")

@@ -28,7 +28,7 @@ from ..brokers.simulation.models import AccountSettings, ExchangeSettings
 from ..brokers.simulation.portal.settings import PortalSettings
 from ..brokers.simulation.prices import Others, PriceKind
 from ..brokers.simulation.tws.pacing import MESSAGES_PER_SECOND
-from ..brokers.simulation.tws.settings import TwsSettings
+from ..brokers.simulation.tws.settings import FundamentalService, TwsSettings
 from ..config.logging import setup_logging
 from ..config.settings import SIMULATION_PORT, Environment, Settings, load_settings
 from .boundary import print_json, run_async
@@ -117,6 +117,10 @@ def gateway(
         float,
         typer.Option("--history-seconds", help="Real seconds until historical bars are answered; IB: 0.2 to 0.6."),
     ] = 0.0,
+    fundamentals: Annotated[
+        FundamentalService,
+        typer.Option("--fundamentals", help="Fundamental reports: IB's gateways serve none from TWS API 10.47 on."),
+    ] = FundamentalService.SERVED,
     read_only: Annotated[bool, typer.Option("--read-only", help="Refuse orders, as TWS's Read-Only API.")] = False,
     fault: Annotated[
         list[str] | None, typer.Option("--fault", help="NAME[:ARG…]; repeatable. NAME 'list' prints them.")
@@ -145,6 +149,7 @@ def gateway(
             allowed=_networks(allow or (), general),
             message_rate=message_rate,
             history_seconds=history_seconds,
+            fundamentals=fundamentals,
             read_only=read_only,
         ),
         portal=PortalSettings(

@@ -69,6 +69,9 @@ def test_a_list_comes_from_a_file(on_market: Command, tmp_path: Path) -> None:
         (("AAPL", "--large", "anthropic/claude-x"), "it has no key"),
         (("AAPL", "--top", "-1"), "--top"),
         (("AAPL", "--continuous", "--every", "0"), "--every"),
+        (("--scan", "TOP_PERC_GAIN:many"), "no number of rows"),
+        (("--scan", "TOP_PERC_GAIN:51"), "between 1 and 50"),
+        (("--scan", "what is hot"), "is no code"),
     ],
 )
 def test_wrong_input_is_one_line_and_code_2(command: Command, arguments: tuple[str, ...], says: str) -> None:
@@ -82,6 +85,30 @@ def test_a_binary_file_is_no_list(command: Command, tmp_path: Path) -> None:
     (tmp_path / "x.png").write_bytes(b"\x89PNG\xff\xfe")
     told = command("analyze", "--file", str(tmp_path / "x.png"))
     assert (told.code, "not text" in told.err) == (2, True)
+
+
+def test_a_list_comes_from_the_scanner_and_names_stand_before_it(on_market: Command) -> None:
+    data = on_market("analyze", "--scan", "most_active:2", "--json").data
+    assert len(data["rows"]) == 2
+    named = on_market("analyze", "MSFT", "--scan", "MOST_ACTIVE:50", "--json").data
+    ranked = {row["symbol"] for row in named["rows"]}
+    assert ranked >= {"AAPL", "MSFT", "IBM"}
+    told = on_market("analyze", "--scan", "BEST_OF_ALL")
+    assert told.code == 1
+    assert "BEST_OF_ALL is disabled" in told.err
+
+
+def test_an_interrupted_scan_goes_on_with_the_list_that_it_ranked(on_market: Command, state: Path) -> None:
+    data = on_market("analyze", "--scan", "MOST_ACTIVE:50", "--json").data
+    day = data["id"].split("-")[0]
+    store = AnalysisStore(state / "simulation" / FILE)
+    name = f"scan MOST_ACTIVE:50 {day}"
+    assert store.kept_rows(name) == {}, "a whole report needs no list any more"
+    store.keep_row(name, "list", '["IBM"]')
+    store.close()
+    assert [row["symbol"] for row in on_market("analyze", "--scan", "MOST_ACTIVE:50", "--json").data["rows"]] == ["IBM"]
+    again = on_market("analyze", "--scan", "MOST_ACTIVE:50", "--json").data
+    assert len(again["rows"]) == len(data["rows"])
 
 
 def test_a_model_that_is_down_is_told_and_rules_stand_in(on_market: Command, monkeypatch: pytest.MonkeyPatch) -> None:

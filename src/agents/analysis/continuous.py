@@ -1,5 +1,8 @@
 """Watching a list: looked at again and again, analysed again where its evidence changed, within a budget.
 
+The list may come from a market scan, which is asked again on an interval of its own: what falls out of its ranking is
+looked at no more, what enters is. A name that comes back is compared with its last analysis, and rests as any other.
+
 A symbol is compared with what it was when it was last analysed, not when it was last looked at: what wavers by less
 than the threshold never sets off anything, however often it wavers.
 """
@@ -9,7 +12,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from ...brokers.errors import BrokerError
@@ -27,9 +30,11 @@ HOUR, DAY = 3600.0, 86_400.0
 class WatchSettings:
     """`every` is seconds between two looks; `lines` symbols are looked at in one, the rest in turn. `change` is points
     of the rules score since the last analysis that call for another, which waits `rest` seconds after the last one
-    unless the symbol becomes a finding. `questions` to models are for an hour, `cost` is USD for a day."""
+    unless the symbol becomes a finding. `questions` to models are for an hour, `cost` is USD for a day. A scan is
+    asked for every `scan_every` seconds at most, and at the beginning of a look."""
 
     every: float = 60.0
+    scan_every: float = 60.0
     lines: int = 50
     change: int = 10
     rest: float = 300.0
@@ -41,7 +46,8 @@ class WatchSettings:
 class Look:
     """One look. `changed` are rows that were analysed again, `held_back` symbols that changed and were not given to a
     model, with the reason (their row is then by rules). `error` tells why nothing could be seen; `time` is market time,
-    None then. `questions` of the last hour and `spent` of the last day (USD, None when it cannot be told)."""
+    None then. `questions` of the last hour and `spent` of the last day (USD, None when it cannot be told). `entered`
+    and `left` are what a scan changed of the list; `scan_error` why it could not be asked: the list then stays."""
 
     number: int
     time: datetime | None
@@ -51,6 +57,13 @@ class Look:
     error: str | None = None
     questions: int = 0
     spent: float | None = 0.0
+    entered: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
+    scan_error: str | None = None
+
+
+#: The symbols that a market scan ranks now, best first.
+Scan = Callable[[], Awaitable[Sequence[str]]]
 
 
 @dataclass(eq=False)
@@ -82,13 +95,34 @@ class Watcher:
         self._asked: deque[float] = deque()
         self._costs: deque[tuple[float, float | None]] = deque()
         self._number = 0
+        #: What the last scan ranked, and the clock's time of it; None before the first.
+        self._ranked: list[str] = []
+        self._scanned: float | None = None
 
-    async def run(self, symbols: Iterable[str]) -> None:
-        """Look until cancelled. A look that fails is told, and the next one tries again."""
-        names = list(dict.fromkeys(spelling(symbol) for symbol in symbols))
+    async def run(self, symbols: Iterable[str], scan: Scan | None = None) -> None:
+        """Look until cancelled, at `symbols` and at what `scan` ranks. A look or a scan that fails is told, and the
+        next one tries again."""
+        fixed = list(dict.fromkeys(spelling(symbol) for symbol in symbols))
         while True:
-            self._told(await self.look(names))
+            entered, left, why = await self._rescan(scan)
+            look = await self.look(list(dict.fromkeys([*fixed, *self._ranked])))
+            self._told(replace(look, entered=entered, left=left, scan_error=why))
             await self._sleep(self.settings.every)
+
+    async def _rescan(self, scan: Scan | None) -> tuple[tuple[str, ...], tuple[str, ...], str | None]:
+        """(who entered, who left, why the scan failed), after a scan that was due."""
+        due = self._scanned is None or self._clock() - self._scanned >= self.settings.scan_every
+        if scan is None or not due:
+            return (), (), None
+        self._scanned = self._clock()
+        try:
+            ranked = list(dict.fromkeys(spelling(symbol) for symbol in await scan()))
+        except BrokerError as error:
+            log.warning("the scan failed, and its last list stays: %s", error)
+            return (), (), str(error)
+        before, self._ranked = self._ranked, ranked
+        entered = tuple(name for name in ranked if name not in before)
+        return entered, tuple(name for name in before if name not in ranked), None
 
     async def look(self, names: Sequence[str]) -> Look:
         """One look at as many of `names` as the lines allow."""

@@ -199,3 +199,64 @@ async def test_without_models_rules_watch_alone() -> None:
     look = await rig.look({"AAA": 4.0}, wait=1)
     assert [row.answered_by for row in look.changed] == ["rules"]
     assert look.held_back == {}
+
+
+class Ranking:
+    """A scanner whose list the test sets; None fails."""
+
+    def __init__(self, *lists: list[str] | None) -> None:
+        self.lists = list(lists)
+
+    async def __call__(self) -> list[str]:
+        found = self.lists.pop(0)
+        if found is None:
+            raise LinkLost("scan", "gone")
+        return found
+
+
+async def watch_looks(rig: Rig, count: int, names: tuple[str, ...], scan: Ranking) -> list[Look]:
+    """So many looks of a watch, which then is cancelled."""
+
+    async def sleep(seconds: float) -> None:
+        rig.now += seconds
+        if len(rig.looks) >= count:
+            raise asyncio.CancelledError
+
+    rig.watcher._sleep = sleep
+    with pytest.raises(asyncio.CancelledError):
+        await rig.watcher.run(names, scan)
+    return rig.looks
+
+
+async def test_what_falls_out_of_a_scan_is_looked_at_no_more_and_what_enters_is() -> None:
+    rig = Rig(None, WatchSettings(every=60, scan_every=60))
+    scan = Ranking(["BBB", "CCC"], ["CCC", "ddd"], ["CCC", "DDD"])
+    looks = await watch_looks(rig, 3, ("AAA",), scan)
+    assert [look.looked_at for look in looks] == [("AAA", "BBB", "CCC"), ("AAA", "CCC", "DDD"), ("AAA", "CCC", "DDD")]
+    assert [look.entered for look in looks] == [("BBB", "CCC"), ("DDD",), ()]
+    assert [look.left for look in looks] == [(), ("BBB",), ()]
+    assert [[row.symbol for row in look.changed] for look in looks] == [["AAA", "BBB", "CCC"], ["DDD"], []]
+
+
+async def test_a_scan_keeps_its_own_interval_and_the_list_stays_between_and_when_it_fails() -> None:
+    rig = Rig(None, WatchSettings(every=60, scan_every=120))
+    looks = await watch_looks(rig, 5, (), Ranking(["AAA"], None, ["BBB"]))
+    assert [look.looked_at for look in looks] == [("AAA",)] * 4 + [("BBB",)]
+    assert [look.scan_error is not None for look in looks] == [False, False, True, False, False]
+
+
+async def test_a_name_that_flaps_in_and_out_rests_as_any_other() -> None:
+    model = Model()
+    rig = Rig(model, WatchSettings(every=60, scan_every=60, rest=1_000))
+    rig.sigma["AAA"] = CALM
+    looks = await watch_looks(rig, 6, (), Ranking(["AAA"], [], ["AAA"], [], ["AAA"], []))
+    assert [look.looked_at for look in looks] == [("AAA",), ()] * 3
+    assert model.asked == ["AAA"]
+
+
+async def test_a_long_scan_stays_within_the_lines() -> None:
+    rig = Rig(None, WatchSettings(every=60, scan_every=60, lines=4))
+    many = [f"S{number}" for number in range(30)]
+    looks = await watch_looks(rig, 3, ("AAA",), Ranking(many, many[10:], many[20:]))
+    assert [len(look.looked_at) for look in looks] == [4, 4, 4]
+    assert set(looks[2].looked_at) <= {"AAA", *many[20:]}
