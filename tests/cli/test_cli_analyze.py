@@ -209,3 +209,11 @@ def test_what_an_interrupted_run_did_is_not_done_again(on_market: Command, ollam
 def test_the_account_is_not_touched(on_market: Command, market: GatewayThread) -> None:
     on_market("analyze", "AAPL", "MSFT", "IBM")
     assert on_market("orders", "--all", "--json").data == {"orders": [], "fills": []}
+
+
+def test_what_the_company_reports_is_evidence(on_market: Command) -> None:
+    (row,) = on_market("analyze", "AAPL", "--json").data["rows"]
+    found = {one["id"]: one["value"] for one in row["evidence"]}
+    assert found["fundamentals.market_cap_m"] > 0
+    assert found["fundamentals.employees"] >= 50
+    assert found["fundamentals.revenue_growth_pct"] is not None

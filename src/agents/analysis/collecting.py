@@ -14,11 +14,13 @@ from decimal import Decimal
 from typing import TypeVar
 
 from ...brokers.domain.account import AccountSummary, PnL, Position
+from ...brokers.domain.fundamentals import Fundamentals
 from ...brokers.domain.instrument import InstrumentDetails, normalize_symbol
 from ...brokers.domain.market_data import Bar, BarSize, BarSource, Quote
 from ...brokers.domain.news import Headline
-from ...brokers.errors import BrokerError, InvalidInstrument, LinkError, NoData, NotConnected
+from ...brokers.errors import BrokerError, DeadlineExceeded, InvalidInstrument, LinkError, NoData, NotConnected
 from .evidence import KINDS, EvidenceRow, EvidenceSet, evidence_row, ids_of, missing_rows
+from .fundamental_measures import fundamental_rows
 from .measures import closed_before, history_rows, quote_rows, trading_date
 from .options_flow import FlowScore, FlowSettings, scan_options_flow
 from .reader import MarketReader
@@ -34,7 +36,6 @@ AT_ONCE = 16
 HEADLINES, NEWS_WINDOW = 20, timedelta(days=3)
 #: Longest word of contract details that is taken over.
 LONGEST_WORD = 60
-NO_FUNDAMENTALS = "brokers no longer serve fundamental reports over this API"
 
 #: (symbol, its headlines or why there are none, as-of time) for many symbols -> rows by symbol.
 NewsReader = Callable[
@@ -44,12 +45,13 @@ NewsReader = Callable[
 
 @dataclass(frozen=True, slots=True)
 class CollectorSettings:
-    """`news` and `account` say whether these are looked at at all; `flow` rules the options."""
+    """`news`, `account` and `fundamentals` say whether these are looked at at all; `flow` rules the options."""
 
     flow: FlowSettings = field(default_factory=FlowSettings)
     options: bool = True
     news: bool = True
     account: bool = True
+    fundamentals: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,7 @@ class _Round:
     flows: Mapping[str, FlowScore | BrokerError]
     news: Mapping[str, Sequence[EvidenceRow]]
     held: Mapping[str, Sequence[EvidenceRow]]
+    companies: Mapping[str, Fundamentals | BrokerError]
 
     def time_share(self, symbol: str) -> float | None:
         found = self.details.get(symbol)
@@ -80,6 +83,7 @@ class EvidenceCollector:
         self.settings = settings or CollectorSettings()
         self._details: dict[str, InstrumentDetails] = {}
         self._bars: dict[date, dict[str, list[Bar]]] = {}
+        self._companies: dict[date, dict[str, Fundamentals | BrokerError]] = {}
 
     async def collect(self, symbols: Iterable[str]) -> dict[str, EvidenceSet]:
         """Evidence by normalised symbol, in the order asked. Raises LinkError when the link is lost, and what else
@@ -102,11 +106,12 @@ class EvidenceCollector:
         reader = self._reader
         now = await reader.market_time()
         if not names:
-            return _Round(now, {}, {}, {}, {}, {}, {}, {})
-        quotes, bars, details = await asyncio.gather(
+            return _Round(now, {}, {}, {}, {}, {}, {}, {}, {})
+        quotes, bars, details, companies = await asyncio.gather(
             reader.quotes(names),
             self._closed_bars(names, now),
             self._each(names, self._detail),
+            self._fundamentals(names, now),
         )
         if not quotes and all(isinstance(bars.get(name), LinkError) for name in names):
             raise NotConnected("evidence", "the broker's link was lost during the round", "try again")
@@ -115,7 +120,18 @@ class EvidenceCollector:
             for name, found in details.items()
         }
         flows, news, held = await asyncio.gather(self._flows(names, shares), self._news(names, now), self._held(names))
-        return _Round(now, quotes, _quote_errors(reader), bars, details, flows, news, held)
+        return _Round(now, quotes, _quote_errors(reader), bars, details, flows, news, held, companies)
+
+    async def _fundamentals(self, names: Sequence[str], now: datetime) -> Mapping[str, Fundamentals | BrokerError]:
+        """What the companies report, asked for once a trading day; a lost link's failure is not kept."""
+        if not self.settings.fundamentals:
+            return {}
+        day = trading_date(now)
+        kept = self._companies.get(day, {})
+        found = await self._each([name for name in names if name not in kept], self._reader.fundamentals)
+        lasting = {name: told for name, told in found.items() if not isinstance(told, LinkError | DeadlineExceeded)}
+        self._companies = {day: kept | lasting}
+        return {**found, **self._companies[day]}
 
     async def _flows(
         self, names: Sequence[str], shares: Mapping[str, float | None]
@@ -203,7 +219,8 @@ class EvidenceCollector:
             rows += history_rows(quote, bars, share)
         rows += flow_rows(done.flows.get(name, NoData("options", "not looked at")), quote)
         rows += detail_rows(done.details[name], done.now)
-        rows.append(evidence_row("fundamentals.report", None, None, NO_FUNDAMENTALS))
+        company = done.companies.get(name, NoData("fundamentals", "not looked at"))
+        rows += fundamental_rows(company, _why(company) if isinstance(company, BrokerError) else "")
         rows += done.news.get(name, ())
         rows += done.held.get(name, ())
         return rows

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Protocol
 
 from ...brokers.domain.account import AccountSummary, PnL, Position
+from ...brokers.domain.fundamentals import Fundamentals
 from ...brokers.domain.instrument import Instrument, InstrumentDetails
 from ...brokers.domain.market_data import Bar, BarSize, BarSource, Quote
 from ...brokers.domain.news import Headline
@@ -50,6 +51,8 @@ class MarketReader(Protocol):
         count: int = 50,
         providers: Iterable[str] = (),
     ) -> list[Headline]: ...
+
+    async def fundamentals(self, symbol: str | Instrument) -> Fundamentals: ...
 
     async def positions(self, account: str | None = None) -> list[Position]: ...
 

@@ -22,7 +22,7 @@ from .report import AnalysisRow, Stage, StageAnswer
 from .threat_score import ALERT_AT, Threat, rules_assessment, threat, with_news
 
 #: Changes when a rule, a weight or a measure does.
-RULES_VERSION = "threat-1"
+RULES_VERSION = "threat-2"
 #: What the scoring model is told; constant, so that an engine's prompt cache serves it.
 RUBRIC = """You judge how much of one stock's market evidence is out of the ordinary and could surprise a holder.
 0 means an ordinary day. 30 means one thing stands out. 70 means several independent kinds of evidence agree that

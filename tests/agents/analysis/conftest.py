@@ -15,11 +15,12 @@ import pytest
 from moondev_ibkr.agents.analysis.analysis_store import AnalysisStore
 from moondev_ibkr.agents.analysis.evidence import EvidenceSet, evidence_row
 from moondev_ibkr.brokers.domain.account import AccountSummary, PnL, Position
+from moondev_ibkr.brokers.domain.fundamentals import Fundamentals
 from moondev_ibkr.brokers.domain.instrument import Instrument, InstrumentDetails
 from moondev_ibkr.brokers.domain.market_data import Bar, BarSize, Quote
 from moondev_ibkr.brokers.domain.news import Headline
 from moondev_ibkr.brokers.domain.options import OptionActivity, OptionChain, OptionQuote
-from moondev_ibkr.brokers.errors import BrokerError, UnknownInstrument
+from moondev_ibkr.brokers.errors import BrokerError, NoData, UnknownInstrument
 
 #: A Thursday, half way through the regular session of New York.
 NOON = datetime(2026, 3, 12, 16, 45, tzinfo=UTC)
@@ -49,6 +50,7 @@ class FakeMarket:
     chains: dict[str, list[OptionChain]] = field(default_factory=dict)
     option_quote: Callable[[Instrument], OptionQuote | BrokerError] | None = None
     stories: dict[str, list[Headline]] = field(default_factory=dict)
+    companies: dict[str, Fundamentals] = field(default_factory=dict)
     held: list[Position] = field(default_factory=list)
     fails: dict[str, BrokerError] = field(default_factory=dict)
     calls: Counter[str] = field(default_factory=Counter)
@@ -114,6 +116,13 @@ class FakeMarket:
     async def headlines(self, symbol: str | Instrument, **_: Any) -> list[Headline]:
         self._called("headlines", str(symbol))
         return self.stories.get(str(symbol), [])
+
+    async def fundamentals(self, symbol: str | Instrument) -> Fundamentals:
+        self._called("fundamentals", str(symbol))
+        found = self.companies.get(str(symbol))
+        if found is None:
+            raise NoData(f"fundamentals of {symbol}", "no company reports for it")
+        return found
 
     async def positions(self, account: str | None = None) -> list[Position]:
         self._called("positions")

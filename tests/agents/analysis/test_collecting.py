@@ -39,8 +39,8 @@ async def test_every_row_has_a_value_or_a_reason_and_its_own_unit(market: FakeMa
     for row in rows:
         assert (row.unit, row.name) == (KINDS[row.id].unit, KINDS[row.id].name)
         assert (row.value is None) == (row.missing is not None)
-    fundamentals = next(row for row in rows if row.id == "fundamentals.report")
-    assert "no longer" in str(fundamentals.missing)
+    company = next(row for row in rows if row.id == "fundamentals.pe")
+    assert company.missing == "fundamentals of AAA: no company reports for it"
 
 
 async def test_an_unknown_symbol_is_missing_and_the_others_stand(market: FakeMarket) -> None:

@@ -34,7 +34,7 @@ ORDERS = (
 #: Verbs of a broker that only look.
 LOOKING = {
     *("market_time", "details", "quotes", "many_bars", "option_activity", "option_chain", "option_quotes"),
-    *("headlines", "positions", "account", "pnl"),
+    *("headlines", "fundamentals", "positions", "account", "pnl"),
 }
 
 
