@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from . import cancel, fills, link, llm, memory, place, pool, quotes, scan, ticks
+from . import cancel, fills, link, llm, memory, place, pool, quotes, scale, scan, ticks
 from .machine import machine_facts
 from .options import Options
 from .rows import Row
@@ -22,6 +22,7 @@ Bench = Callable[[Options], Awaitable[list[Row]]]
 #: by the name that --only takes
 BENCHES: dict[str, Bench] = {
     "ticks": ticks.run,
+    "scale": scale.run,
     "place": place.run,
     "cancel": cancel.run,
     "quotes": quotes.run,

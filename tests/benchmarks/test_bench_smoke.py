@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[2]
 #: Bench -> how many rows it answers with.
 ROWS = {
     "ticks": 12,
+    "scale": 5,
     "place": 11,
     "cancel": 1,
     "quotes": 3,
