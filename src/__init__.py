@@ -50,6 +50,7 @@ from .brokers.domain.order_states import OrderState
 from .brokers.domain.reports import OrderEvent, OrderEventKind
 from .brokers.domain.scan import ScanParameters, ScanRequest
 from .brokers.domain.streams import BrokerStatistics, Snapshot, StreamCounts, StreamOptions
+from .brokers.domain.tick_bars import BarRule, TickBar
 from .brokers.errors import (
     BrokerError,
     OutcomeUnknown,
@@ -68,6 +69,7 @@ __all__ = [
     "AccountSummary",
     "Article",
     "Bar",
+    "BarRule",
     "BarSize",
     "BarSource",
     "BarUpdate",
@@ -114,6 +116,7 @@ __all__ = [
     "StreamOptions",
     "Subscription",
     "SyncBroker",
+    "TickBar",
     "TimeInForce",
     "Trade",
     "TradingHalted",

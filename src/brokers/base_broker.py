@@ -25,9 +25,11 @@ from .domain.reports import OrderEvent
 from .domain.scan import ScanParameters, ScanRequest
 from .domain.sessions import MarketHours
 from .domain.streams import BrokerStatistics, Snapshot, StreamCounts, StreamOptions
+from .domain.tick_bars import BarRule, TickBar
 from .errors import BrokerError, InvalidInstrument, NotSupported
 from .smart_orders import SmartOrderPolicy
 from .streams.callbacks import Callbacks, EventHandler
+from .streams.tick_bars import TickBars
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -226,6 +228,13 @@ class BaseBroker(abc.ABC):
         """Call `handler` with every event of a stream, on the running loop, until the answer is closed. What it raises
         is logged and counted (`failures`), and ends nothing; a stream that cannot be had is told by `error`."""
         return Callbacks(self.stream(symbols, kinds, options), handler, f"events for {self.name}")
+
+    def tick_bars(
+        self, symbols: Iterable[Symbol], rule: BarRule, options: StreamOptions | None = None
+    ) -> Subscription[TickBar]:
+        """Bars made here of streamed trades, as they end; nothing for an interval without trades. What is not whole
+        is marked (`bar.complete`). Raises NotSupported at the first step where the broker streams no trades."""
+        return TickBars(self.stream(symbols, (StreamKind.TRADES,), options), rule, self.clock)
 
     @abc.abstractmethod
     def snapshot(self, symbol: Symbol) -> Snapshot | None:

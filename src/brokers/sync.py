@@ -26,6 +26,7 @@ from .domain.reports import OrderEvent
 from .domain.scan import ScanParameters, ScanRequest
 from .domain.sessions import MarketHours
 from .domain.streams import BrokerStatistics, Snapshot, StreamOptions
+from .domain.tick_bars import BarRule, TickBar
 from .errors import BrokerError, DeadlineExceeded, OutcomeUnknown
 from .loop_thread import DEFAULT_TIMEOUT as DEFAULT_TIMEOUT
 from .loop_thread import LoopThread as LoopThread
@@ -168,6 +169,11 @@ class SyncBroker:
         """Call `handler` with every event, on a thread of its own, until the answer is closed. What it raises is
         logged and counted (`failures`), and ends nothing; why the stream ended is told by `error`."""
         return SyncCallbacks(self.stream(symbols, kinds, options), handler, f"events for {self.name}")
+
+    def tick_bars(
+        self, symbols: Iterable[Symbol], rule: BarRule, options: StreamOptions | None = None
+    ) -> SyncSubscription[TickBar]:
+        return self._subscribe(lambda: self.broker.tick_bars(symbols, rule, options), "bars of trades")
 
     def snapshot(self, symbol: Symbol) -> Snapshot | None:
         return self._ask(lambda: self.broker.snapshot(symbol), f"snapshot of {symbol}")

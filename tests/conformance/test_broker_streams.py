@@ -11,6 +11,7 @@ import pytest
 from moondev_ibkr.brokers.domain.market_data import BidAsk, DataType, Depth, MarketEvent, Quote, StreamKind, Trade
 from moondev_ibkr.brokers.domain.order import NewOrder, Side
 from moondev_ibkr.brokers.domain.streams import StreamOptions
+from moondev_ibkr.brokers.domain.tick_bars import BarRule
 from moondev_ibkr.brokers.errors import InvalidRequest, NotSupported
 
 from .world import PATH, World
@@ -162,3 +163,22 @@ async def test_trades_ticks_and_depth_name_their_source_and_come_once(world: Wor
         assert snapshot.trade == (trades[-1] if trades else None)
     finally:
         await callbacks.aclose()
+
+
+async def test_bars_are_made_of_trades_where_trades_are_streamed(world: World) -> None:
+    bars = world.broker.tick_bars(["AAPL"], BarRule(ticks=2), AT_ONCE)
+    first = asyncio.ensure_future(anext(bars))
+    if world.broker.name == "portal":
+        with pytest.raises(NotSupported):
+            await asyncio.wait_for(first, DEADLINE)
+        await bars.aclose()
+        return
+    for tenth in range(1, 100):
+        await world.to(tenth / 10)
+        await asyncio.sleep(0.005)
+        if first.done():
+            break
+    row = await asyncio.wait_for(first, DEADLINE)
+    assert (row.instrument.symbol, row.bar.count, row.bar.complete) == ("AAPL", 2, True)
+    assert 90 < row.bar.low <= row.bar.close <= row.bar.high < 110
+    await bars.aclose()

@@ -296,14 +296,16 @@ class MarketStream(AsyncIterator[MarketEvent]):
     async def gather(self, enough: int, until: float | None) -> bool:
         """Wait for `enough` events or a marker, at most until that time of the loop; False at the end of the stream."""
         loop = asyncio.get_running_loop()
-        is_late = False
+        is_late = until is not None and until <= loop.time()
 
         def on_time() -> None:
             nonlocal is_late
             is_late = True
             self._wake()
 
-        timer = loop.call_at(until, on_time) if until is not None and len(self._queue) < enough else None
+        timer = None
+        if until is not None and not is_late and len(self._queue) < enough:
+            timer = loop.call_at(until, on_time)
         self._need = enough
         try:
             while len(self._queue) < enough and not (self._markers or self._closed or is_late):
