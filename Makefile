@@ -29,7 +29,7 @@ soak: $(STAMP)
 sim: $(STAMP)
 	$(BIN)/python -m tests.sim --seconds 600 --jobs 2
 
-$(STAMP): setup.py pyproject.toml
+$(STAMP): setup.py pyproject.toml src/brokers/interactive_brokers/ib_async_client/fast_ticks.pyx
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed; set PYTHON=")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q --upgrade pip

@@ -63,6 +63,14 @@ class LlmBackend(StrEnum):
     ANTHROPIC = "anthropic"
 
 
+class TickDecoder(StrEnum):
+    """What decodes the ticks of the TWS socket."""
+
+    AUTO = "auto"  #: the compiled extension where it was built, else pure
+    PURE = "pure"
+    COMPILED = "compiled"
+
+
 class Feature(StrEnum):
     """What can be switched on and off."""
 
@@ -103,6 +111,8 @@ class Settings(BaseSettings):
 
     #: simulation, paper or live; live also takes `i_understand_live`.
     environment: Environment = Environment.SIMULATION
+    #: What decodes ticks: auto takes the compiled extension where it was built (docs/fast-path.md).
+    tick_decoder: TickDecoder = TickDecoder.AUTO
     #: Where TWS or IB Gateway listens.
     host: str = "127.0.0.1"
     #: None means the standard port of environment and software.
@@ -240,6 +250,7 @@ class Settings(BaseSettings):
 
     @field_validator(
         "environment",
+        "tick_decoder",
         "software",
         "failover",
         "gateway_balance",

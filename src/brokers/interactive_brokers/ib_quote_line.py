@@ -14,7 +14,18 @@ from ..errors import DeadlineExceeded
 class WaitedLine(abc.ABC):
     """Base of both doors' lines (a QuoteLine). It survives links and sessions."""
 
-    __slots__ = ("_source", "_waiters", "error", "instrument", "last_update", "time", "updates", "users")
+    __slots__ = (
+        "_source",
+        "_waiters",
+        "error",
+        "instrument",
+        "is_row_current",
+        "last_update",
+        "rows",
+        "time",
+        "updates",
+        "users",
+    )
 
     def __init__(self, instrument: Instrument, time: datetime, source: str) -> None:
         self.instrument = instrument
@@ -24,6 +35,9 @@ class WaitedLine(abc.ABC):
         #: Market time of the last update.
         self.time = time
         self.error: Exception | None = None
+        #: What the compiled reader writes in tables of quotes, and whether it did for the present packet.
+        self.rows: tuple[object, ...] = ()
+        self.is_row_current = False
         self._source = source
         self._waiters: list[asyncio.Future[None]] = []
 

@@ -26,10 +26,25 @@ from ib_async.wrapper import (
 )
 from moondev_ibkr.brokers.interactive_brokers.ib_async_client import wrapper as wrapper_module
 from moondev_ibkr.brokers.interactive_brokers.ib_async_client.api import TwsApi
+from moondev_ibkr.brokers.interactive_brokers.ib_async_client.fast_frames import WHY_NOT_COMPILED, CompiledFrameReader
 from moondev_ibkr.brokers.interactive_brokers.ib_async_client.frames import FrameReader
 
 NOW = datetime(2026, 1, 5, 15, 0, tzinfo=UTC)
 REQUESTS = (1, 2, 3)
+
+_needs_build = pytest.mark.skipif(bool(WHY_NOT_COMPILED), reason=WHY_NOT_COMPILED)
+#: Every comparison is made for both readers.
+readers = pytest.mark.parametrize(
+    "reader",
+    [
+        pytest.param(FrameReader, id="pure"),
+        pytest.param(
+            CompiledFrameReader,
+            id="compiled",
+            marks=pytest.mark.skipif(bool(WHY_NOT_COMPILED), reason=WHY_NOT_COMPILED),
+        ),
+    ],
+)
 
 
 def msg(*fields: object) -> bytes:
@@ -73,12 +88,12 @@ def raw_side(defaults: IBDefaults | None = None) -> Side:
     return side
 
 
-def our_side(defaults: IBDefaults | None = None) -> Side:
+def our_side(reader: type[FrameReader], defaults: IBDefaults | None = None) -> Side:
     api = TwsApi(defaults=defaults)
     link = api.client
     link.connState, link._serverVersion, link._apiReady = Client.CONNECTED, 178, True
     link.decoder.serverVersion = 178
-    link._reader = FrameReader(api.wrapper, link._on_message, link._on_malformed_tick, lambda why: pytest.fail(why))
+    link._reader = reader(api.wrapper, link._on_message, link._on_malformed_tick, lambda why: pytest.fail(why))
     side = Side(api, defaults)
     side.feed = link._on_data  # type: ignore[attr-defined]
     return side
@@ -116,8 +131,8 @@ def _frozen_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wrapper_module, "time", SimpleNamespace(time=NOW.timestamp))
 
 
-def compare(packets: list[bytes], defaults: IBDefaults | None = None) -> Side:
-    raw, ours = raw_side(defaults), our_side(defaults)
+def compare(reader: type[FrameReader], packets: list[bytes], defaults: IBDefaults | None = None) -> Side:
+    raw, ours = raw_side(defaults), our_side(reader, defaults)
     for packet in packets:
         raw.feed(packet)
         ours.feed(packet)
@@ -213,19 +228,22 @@ any_message = st.one_of(
 )
 
 
+@readers
 @settings(max_examples=150, deadline=None)
 @given(st.lists(st.lists(any_message, min_size=1, max_size=12).map(b"".join), min_size=1, max_size=12))
-def test_random_streams_leave_the_same_state_and_events(packets: list[bytes]) -> None:
-    compare(packets)
+def test_random_streams_leave_the_same_state_and_events(reader: type[FrameReader], packets: list[bytes]) -> None:
+    compare(reader, packets)
 
 
+@readers
 @settings(max_examples=20, deadline=None)
 @given(st.lists(st.lists(any_message, min_size=1, max_size=8).map(b"".join), min_size=1, max_size=6))
-def test_it_holds_with_other_empty_values_too(packets: list[bytes]) -> None:
-    compare(packets, IBDefaults(emptyPrice=math.nan, emptySize=math.nan, unset=math.nan, timezone=UTC))
+def test_it_holds_with_other_empty_values_too(reader: type[FrameReader], packets: list[bytes]) -> None:
+    compare(reader, packets, IBDefaults(emptyPrice=math.nan, emptySize=math.nan, unset=math.nan, timezone=UTC))
 
 
-def test_a_day_like_stream() -> None:
+@readers
+def test_a_day_like_stream(reader: type[FrameReader]) -> None:
     rng = random.Random(4)
     packets = []
     for _ in range(100):
@@ -240,26 +258,30 @@ def test_a_day_like_stream() -> None:
                     msg(1, 6, request, 4, price, size, 0) + msg(2, 6, request, 5, size) + msg(2, 6, request, 8, 5000)
                 )
         packets.append(packet)
-    ours = compare(packets)
+    ours = compare(reader, packets)
     assert ours.ib.client.decoder.malformed.total() == 0
 
 
-def test_a_size_alone_changes_the_ticker() -> None:
+@readers
+def test_a_size_alone_changes_the_ticker(reader: type[FrameReader]) -> None:
     first, same_size, *changed = [
         msg(1, 6, 1, 1, 10.0, 100, 1),
         msg(2, 6, 1, 0, 100),
         msg(2, 6, 1, 0, 300),
         msg(2, 6, 1, 0, 0),
     ]
-    compare([first, same_size, *changed])
-    ours = our_side()
+    compare(reader, [first, same_size, *changed])
+    ours = our_side(reader)
     for packet in (first, same_size, *changed):
         ours.feed(packet)
     assert [event for event in ours.events if event[0] == "pending"] == [("pending", [1])] * 3
 
 
-def test_ticks_of_an_ended_stream_are_counted_not_logged(caplog: pytest.LogCaptureFixture) -> None:
-    ours = our_side()
+@readers
+def test_ticks_of_an_ended_stream_are_counted_not_logged(
+    reader: type[FrameReader], caplog: pytest.LogCaptureFixture
+) -> None:
+    ours = our_side(reader)
     packet = b"".join(
         (
             msg(1, 6, 99, 1, 10.0, 5, 1),
@@ -274,8 +296,9 @@ def test_ticks_of_an_ended_stream_are_counted_not_logged(caplog: pytest.LogCaptu
     assert not caplog.records
 
 
-def test_a_type_that_nobody_knows_is_counted() -> None:
-    ours = our_side()
+@readers
+def test_a_type_that_nobody_knows_is_counted(reader: type[FrameReader]) -> None:
+    ours = our_side(reader)
     ours.feed(
         msg(1, 6, 1, 7777, 10.0, 5, 1) + msg(2, 6, 1, 7778, 5) + msg(45, 6, 1, 7779, 5) + msg(46, 6, 1, 7780, "x")
     )
@@ -283,8 +306,9 @@ def test_a_type_that_nobody_knows_is_counted() -> None:
     assert ours.ib.client.decoder.malformed.total() == 0
 
 
-def test_greeks_that_were_not_computed_are_none() -> None:
-    ours = our_side()
+@readers
+def test_greeks_that_were_not_computed_are_none(reader: type[FrameReader]) -> None:
+    ours = our_side(reader)
     ours.feed(
         msg(21, 1, 13, 0, -1, -2, -1, -1, -2, -2, -2, "") + msg(21, 2, 10, 1, 0.25, 0.5, 12, 0, 0.1, 0.2, -0.3, 201.5)
     )
@@ -294,8 +318,9 @@ def test_greeks_that_were_not_computed_are_none() -> None:
     assert dataclasses.astuple(bid)[1:] == (0.25, 0.5, 12, 0, 0.1, 0.2, -0.3, 201.5)
 
 
-def test_a_stream_may_be_ended_inside_its_own_packet() -> None:
-    ours = our_side()
+@readers
+def test_a_stream_may_be_ended_inside_its_own_packet(reader: type[FrameReader]) -> None:
+    ours = our_side(reader)
     api = ours.ib
     ticker = api.wrapper.reqId2Ticker[1]
     api.errorEvent += lambda *args: api.wrapper.endTicker(ticker, "mktData")
@@ -305,8 +330,9 @@ def test_a_stream_may_be_ended_inside_its_own_packet() -> None:
     assert 1 not in api.wrapper.reqId2Ticker
 
 
-def test_the_direct_callback_gets_what_the_event_gets_and_its_fault_loses_nothing() -> None:
-    ours = our_side()
+@readers
+def test_the_direct_callback_gets_what_the_event_gets_and_its_fault_loses_nothing(reader: type[FrameReader]) -> None:
+    ours = our_side(reader)
     seen: list[list[int]] = []
 
     def on_packet(lines: list[Any], tickers: set[Any]) -> None:

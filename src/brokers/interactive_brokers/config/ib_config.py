@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ....config.settings import Settings
+from ....config.settings import Settings, TickDecoder
 from ...errors import ConfigurationError
 
 
@@ -41,6 +41,7 @@ class TwsSettings:
     delayed_data: bool = False
     #: The zone that TWS runs in, for times that it sends without one; "" reads them as UTC.
     naive_zone: str = ""
+    tick_decoder: TickDecoder = TickDecoder.AUTO
 
     @classmethod
     def from_settings(cls, settings: Settings) -> TwsSettings:
@@ -53,6 +54,7 @@ class TwsSettings:
             request_deadline=settings.request_timeout,
             history_deadline=max(settings.request_timeout, 60.0),
             delayed_data=settings.delayed_data,
+            tick_decoder=settings.tick_decoder,
         )
 
 

@@ -14,6 +14,7 @@ from ib_async.order import Order, OrderState
 
 from ...errors import BrokerError
 from .connection import Opener, open_tcp
+from .frames import FrameReader
 from .lanes import Outgoing, RateLimit
 from .link import TwsLink
 from .listener import Listener
@@ -37,13 +38,14 @@ class TwsApi(IB):
         rate: RateLimit | None = None,
         opener: Opener = open_tcp,
         defaults: IBDefaults | None = None,
+        reader: type[FrameReader] | None = None,
     ) -> None:
         self._createEvents()
         self._logger = logging.getLogger(__name__)
         self._questions: dict[str, Any] = {}
         self.TimezoneTWS = naive_zone
         self.wrapper = LinkWrapper(self, listener, naive_zone, defaults)
-        self.client = TwsLink(self.wrapper, rate=rate, opener=opener)
+        self.client = TwsLink(self.wrapper, rate=rate, opener=opener, reader=reader)
         self.client.apiEnd += self.disconnectedEvent
 
     def __del__(self) -> None:

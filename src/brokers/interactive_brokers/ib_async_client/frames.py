@@ -45,6 +45,7 @@ class FrameReader:
         self._carry = bytearray()
         self._need = 4
         self._open = True
+        self._scan: Callable[[bytes], int] = self._read
         #: Messages read.
         self.messages = 0
         self._tick_handlers: dict[bytes, Callable[[list[bytes]], None]] = {
@@ -71,7 +72,7 @@ class FrameReader:
             self._carry.clear()
         wrapper = self._wrapper
         wrapper.tcpDataArrived()
-        used = self._read(data)
+        used = self._scan(data)
         if self._open:
             if used < len(data):
                 self._carry += memoryview(data)[used:]

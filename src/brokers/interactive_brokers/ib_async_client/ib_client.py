@@ -42,6 +42,7 @@ from ..ib_vocabulary import to_decimal
 from .account_feed import AccountFeed
 from .api import TwsApi
 from .connection import Opener, open_tcp
+from .fast_frames import reader_class
 from .lanes import Outgoing
 from .listener import ErrorMessage, ExecutionReport, MalformedMessage, NullListener, Subject
 from .market_lines import MarketLines
@@ -79,7 +80,8 @@ class IbAsyncClient(NullListener):
         self._settings = settings or TwsSettings()
         self.clock = clock or MarketClock()
         self._check_accounts = check_accounts
-        self._api = TwsApi(self, naive_zone=self._settings.naive_zone, opener=opener)
+        reader = reader_class(self._settings.tick_decoder)
+        self._api = TwsApi(self, naive_zone=self._settings.naive_zone, opener=opener, reader=reader)
         self._session = Session(self._api, self._settings, self.clock, self)
         self._market = MarketLines(self._api, self.clock, self.name, delayed_data=self._settings.delayed_data)
         self._readings = Readings(self._api, self._market, self.clock, self.name)

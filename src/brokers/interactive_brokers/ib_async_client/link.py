@@ -16,6 +16,7 @@ from ...errors import ConnectFailed, LinkError, LinkLost, NotConnected, Protocol
 from .connection import LinkConnection, Opener, open_tcp
 from .decoding import LinkDecoder
 from .encoding import encode, frame
+from .fast_frames import reader_class
 from .frames import MAX_FRAME_BYTES, FrameReader
 from .lanes import SUBJECT_FIELD, Outgoing, RateLimit, SendQueue
 from .listener import MalformedMessage
@@ -41,7 +42,9 @@ class TwsLink(Client):
         rate: RateLimit | None = None,
         opener: Opener = open_tcp,
         max_frame: int = MAX_FRAME_BYTES,
+        reader: type[FrameReader] | None = None,
     ) -> None:
+        self._reader_class = reader or reader_class()
         self.rate = rate or RateLimit()
         self._opener = opener
         self._max_frame = max_frame
@@ -106,7 +109,7 @@ class TwsLink(Client):
         self.conn = connection
         self._now = loop.time
         self._queue = SendQueue(connection.write, loop.time, loop.call_at, self.rate)
-        self._reader = FrameReader(
+        self._reader = self._reader_class(
             self.wrapper, self._on_message, self._on_malformed_tick, self._on_corrupt, self._max_frame
         )
         self._ready = loop.create_future()

@@ -216,7 +216,7 @@ class LinkWrapper(AnsweringWrapper):
 
     def _forget_changes(self) -> None:
         for line in self.changed:
-            line.is_changed = False
+            line.is_changed = line.is_row_current = False
         self.changed.clear()
 
     def priceSizeTick(self, reqId: int, tickType: int, price: float, size: float) -> None:
