@@ -26,7 +26,8 @@ from ib_async.order import OrderStatus, Trade
 from moondev_ibkr.brokers.interactive_brokers.ib_async_client.api import TwsApi
 from moondev_ibkr.brokers.interactive_brokers.ib_async_client.connection import LinkConnection
 from moondev_ibkr.brokers.interactive_brokers.ib_async_client.frames import FrameReader
-from moondev_ibkr.brokers.interactive_brokers.ib_async_client.lanes import RateLimit, SendQueue
+from moondev_ibkr.brokers.interactive_brokers.ib_async_client.message_rate import RateLimit
+from moondev_ibkr.brokers.interactive_brokers.ib_async_client.send_queue import SendQueue
 
 SYMBOLS = 200
 CONTRACT = (265598, "AAPL", "STK", "", 0.0, "", "", "SMART", "USD", "AAPL", "NMS")

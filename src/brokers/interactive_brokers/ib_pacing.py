@@ -1,6 +1,6 @@
 """IB's limits as rows, and an exact limiter for historical requests.
 
-The message rate is kept by the send queue (`ib_async_client/lanes.py`); what is here decides whether a request may
+The message rate is kept by the send queue (`ib_async_client/send_queue.py`); what is here decides whether a request may
 be asked at all. Sources: IB's "Historical Data Limitations" and "Market Data Subscriptions" pages, faults.md H01, H04.
 """
 

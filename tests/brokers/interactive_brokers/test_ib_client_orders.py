@@ -12,9 +12,10 @@ from moondev_ibkr.brokers.domain.order import NewOrder, OrderType, Side
 from moondev_ibkr.brokers.domain.reports import OrderEffect, WireOrder
 from moondev_ibkr.brokers.errors import NotConnected, OutcomeUnknown
 from moondev_ibkr.brokers.interactive_brokers.config.ib_config import TwsSettings
-from moondev_ibkr.brokers.interactive_brokers.ib_async_client.lanes import RateLimit, SendQueue
 from moondev_ibkr.brokers.interactive_brokers.ib_async_client.listener import ErrorMessage, Subject
+from moondev_ibkr.brokers.interactive_brokers.ib_async_client.message_rate import RateLimit
 from moondev_ibkr.brokers.interactive_brokers.ib_async_client.order_channel import EFFECTS, OrderChannel
+from moondev_ibkr.brokers.interactive_brokers.ib_async_client.send_queue import SendQueue
 from moondev_ibkr.brokers.interactive_brokers.ib_error_codes import OrderEffect as CodeEffect
 from moondev_ibkr.brokers.interactive_brokers.ib_error_codes import error_code
 

@@ -12,10 +12,10 @@ from moondev_ibkr.brokers.interactive_brokers.ib_async_client.lanes import (
     MESSAGE_LANES,
     Lane,
     Outgoing,
-    RateLimit,
-    SendQueue,
     SendState,
 )
+from moondev_ibkr.brokers.interactive_brokers.ib_async_client.message_rate import RateLimit
+from moondev_ibkr.brokers.interactive_brokers.ib_async_client.send_queue import SendQueue
 
 CANCEL, PLACE, CONTRACT, MARKET_DATA, HISTORY = 4, 3, 9, 1, 20
 STOP_HISTORY, GLOBAL_CANCEL = 25, 58

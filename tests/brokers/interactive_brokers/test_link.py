@@ -16,9 +16,10 @@ from moondev_ibkr.brokers.errors import ConnectFailed, LinkLost, NotConnected, P
 from moondev_ibkr.brokers.interactive_brokers.ib_async_client.api import TwsApi
 from moondev_ibkr.brokers.interactive_brokers.ib_async_client.connection import LinkConnection
 from moondev_ibkr.brokers.interactive_brokers.ib_async_client.frames import FrameReader
-from moondev_ibkr.brokers.interactive_brokers.ib_async_client.lanes import Outgoing, RateLimit, SendState
+from moondev_ibkr.brokers.interactive_brokers.ib_async_client.lanes import Outgoing, SendState
 from moondev_ibkr.brokers.interactive_brokers.ib_async_client.link import FIRST_REQUEST_ID
 from moondev_ibkr.brokers.interactive_brokers.ib_async_client.listener import MalformedMessage, NullListener
+from moondev_ibkr.brokers.interactive_brokers.ib_async_client.message_rate import RateLimit
 
 AAPL = Stock("AAPL", "SMART", "USD", conId=265598)
 

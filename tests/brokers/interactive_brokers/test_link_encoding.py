@@ -31,9 +31,9 @@ from moondev_ibkr.brokers.interactive_brokers.ib_async_client.lanes import (
     CANCELS_OF,
     MESSAGE_LANES,
     SUBJECT_FIELD,
-    SendQueue,
 )
 from moondev_ibkr.brokers.interactive_brokers.ib_async_client.link import TwsLink
+from moondev_ibkr.brokers.interactive_brokers.ib_async_client.send_queue import SendQueue
 
 STOCK = Stock("AAPL", "SMART", "USD", conId=265598)
 OPTION = Option("SPY", "20260619", 412.5, "C", "SMART", multiplier="100", currency="USD")

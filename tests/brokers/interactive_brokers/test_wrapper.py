@@ -22,8 +22,8 @@ from moondev_ibkr.brokers.errors import (
 )
 from moondev_ibkr.brokers.interactive_brokers.ib_async_client import wrapper as wrapper_module
 from moondev_ibkr.brokers.interactive_brokers.ib_async_client.api import TwsApi
-from moondev_ibkr.brokers.interactive_brokers.ib_async_client.lanes import RateLimit
 from moondev_ibkr.brokers.interactive_brokers.ib_async_client.listener import NullListener, Subject
+from moondev_ibkr.brokers.interactive_brokers.ib_async_client.message_rate import RateLimit
 from moondev_ibkr.brokers.interactive_brokers.ib_async_client.wrapper import split_execution_id
 from moondev_ibkr.brokers.interactive_brokers.ib_error_codes import OrderEffect, OrderPhase, error_code
 

@@ -15,9 +15,10 @@ from ib_async.order import Order, OrderState
 from ...errors import BrokerError
 from .connection import Opener, open_tcp
 from .frames import FrameReader
-from .lanes import Outgoing, RateLimit
+from .lanes import Outgoing
 from .link import TwsLink
 from .listener import Listener
+from .message_rate import RateLimit
 from .wrapper import LinkWrapper
 
 

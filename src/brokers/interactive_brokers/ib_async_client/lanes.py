@@ -1,4 +1,4 @@
-"""Outgoing messages in priority lanes under IB's message-rate limit.
+"""Which lane each message to TWS travels in, and the receipt that its sender keeps.
 
 A cancel never waits behind market-data requests, and a message that did not leave before the link broke is
 reported NOT_SENT, so that its owner knows it is safe to send again.
@@ -8,12 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from enum import Enum, IntEnum
 from types import MappingProxyType
-from typing import Protocol
 
 logger = logging.getLogger(__name__)
 
@@ -126,8 +123,6 @@ SUBJECT_FIELD: Mapping[int, int] = MappingProxyType(
 
 GLOBAL_CANCEL = 58
 
-_CANCELLABLE = frozenset(CANCELS_OF.values())
-
 
 class SendState(Enum):
     QUEUED = "queued"
@@ -187,183 +182,3 @@ class Outgoing:
                 watcher(self)
             except Exception:  # a sender's callback must not stop the other messages
                 logger.exception("a send callback of message %d failed", self.message_id)
-
-
-class Timer(Protocol):
-    def cancel(self) -> None: ...
-
-
-@dataclass(frozen=True)
-class RateLimit:
-    """IB allows 50 messages a second (error 100, three strikes and it disconnects).
-
-    At most `messages` leave in any window of `window` seconds; the window is a little longer than IB's second, so
-    that messages squeezed together on the network still pass. `order_reserve` of them are kept for orders and
-    cancels, and `cancel_reserve` of those for cancels alone: a burst of requests cannot use them up.
-    """
-
-    messages: int = 48
-    window: float = 1.05
-    order_reserve: int = 8
-    cancel_reserve: int = 3
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.cancel_reserve <= self.order_reserve < self.messages:
-            raise ValueError("0 <= cancel_reserve <= order_reserve < messages must hold")
-        if self.window <= 0:
-            raise ValueError("window must be positive seconds")
-
-    def ceiling(self, lane: Lane) -> int:
-        """How many messages may be in the window, this one included, for it to leave in this lane."""
-        if lane is Lane.CANCEL:
-            return self.messages
-        if lane is Lane.ORDER:
-            return self.messages - self.cancel_reserve
-        return self.messages - self.order_reserve
-
-
-class SendQueue:
-    """Lanes under one rate limit. Constant work per message and one timer at a time.
-
-    `write(bytes)` hands bytes to the transport and returns False when it cannot take any. `clock` is monotonic
-    seconds; `call_at(when, callback)` is a timer on the same clock (an event loop's `call_at`).
-    """
-
-    def __init__(
-        self,
-        write: Callable[[bytes], bool],
-        clock: Callable[[], float],
-        call_at: Callable[[float, Callable[[], None]], Timer],
-        limit: RateLimit | None = None,
-    ) -> None:
-        self._write = write
-        self._clock = clock
-        self._call_at = call_at
-        self.limit = limit or RateLimit()
-        self._lanes: tuple[deque[Outgoing], ...] = tuple(deque() for _ in Lane)
-        self._ceilings = tuple(self.limit.ceiling(lane) for lane in Lane)
-        self._times: deque[float] = deque(maxlen=self.limit.messages)
-        self._timer: Timer | None = None
-        self._waiting: dict[tuple[int, int | None], int] = {}
-        self._paused = False
-        #: Messages handed to the transport since creation.
-        self.sent = 0
-        #: Messages reported NOT_SENT since creation.
-        self.dropped = 0
-
-    def __len__(self) -> int:
-        return sum(map(len, self._lanes))
-
-    @property
-    def throttled(self) -> bool:
-        """True while at least one message waits for the rate limit or for the transport."""
-        return any(self._lanes)
-
-    def depth(self, lane: Lane) -> int:
-        return len(self._lanes[lane])
-
-    def put(self, message_id: int, payload: bytes, subject: int | None = None) -> Outgoing:
-        """Queue one framed message and send whatever may leave now. KeyError on an id outside the table."""
-        outgoing = Outgoing(message_id, self._lane_of(message_id, subject), payload, self._clock(), subject)
-        self._lanes[outgoing.lane].append(outgoing)
-        if message_id in _CANCELLABLE:
-            key = (message_id, subject)
-            self._waiting[key] = self._waiting.get(key, 0) + 1
-        self.flush()
-        return outgoing
-
-    def _lane_of(self, message_id: int, subject: int | None) -> Lane:
-        lane = MESSAGE_LANES[message_id]
-        request = CANCELS_OF.get(message_id)
-        if request is not None and (request, subject) in self._waiting:
-            return MESSAGE_LANES[request]
-        if message_id == GLOBAL_CANCEL and self._lanes[Lane.ORDER]:
-            return Lane.ORDER
-        return lane
-
-    def withdraw(self, outgoing: Outgoing) -> bool:
-        """Take back a message that has not left; True when it is now NOT_SENT, False when it was too late."""
-        if outgoing.state is not SendState.QUEUED:
-            return False
-        self._lanes[outgoing.lane].remove(outgoing)
-        self._forget_waiting(outgoing)
-        self.dropped += 1
-        outgoing._settle(SendState.NOT_SENT, None)
-        self.flush()
-        return True
-
-    def _forget_waiting(self, outgoing: Outgoing) -> None:
-        key = (outgoing.message_id, outgoing.subject)
-        count = self._waiting.get(key)
-        if count == 1:
-            del self._waiting[key]
-        elif count is not None:
-            self._waiting[key] = count - 1
-
-    def pause(self) -> None:
-        """The transport's buffer is full: keep messages here, where they are still known not to have left."""
-        self._paused = True
-
-    def resume(self) -> None:
-        self._paused = False
-        self.flush()
-
-    def flush(self) -> None:
-        """Send every message that may leave now; set the one timer for the next that may not."""
-        if self._paused:
-            return
-        now = self._clock()
-        times = self._times
-        window = self.limit.window
-        while times and times[0] + window <= now:
-            times.popleft()
-        for lane, queue in enumerate(self._lanes):
-            ceiling = self._ceilings[lane]
-            while queue and len(times) < ceiling:
-                if self._paused or not self._send(queue[0], now):
-                    return
-            if queue:
-                # a lower lane has a lower ceiling, so nothing behind this one may leave either
-                break
-        self._arm()
-
-    def _send(self, outgoing: Outgoing, now: float) -> bool:
-        if not self._write(outgoing.payload):
-            return False
-        self._lanes[outgoing.lane].popleft()
-        self._forget_waiting(outgoing)
-        self._times.append(now)
-        self.sent += 1
-        outgoing._settle(SendState.SENT, now)
-        return True
-
-    def _arm(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        for lane, queue in enumerate(self._lanes):
-            if queue:
-                # it may leave when the oldest of the `ceiling` latest sends is out of the window
-                due = self._times[len(self._times) - self._ceilings[lane]] + self.limit.window
-                self._timer = self._call_at(due, self._on_timer)
-                return
-
-    def _on_timer(self) -> None:
-        self._timer = None
-        self.flush()
-
-    def fail_all(self) -> list[Outgoing]:
-        """The link is gone: report every queued message NOT_SENT, first lane first, and return them."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        lost = [outgoing for queue in self._lanes for outgoing in queue]
-        for queue in self._lanes:
-            queue.clear()
-        self._waiting.clear()
-        self._times.clear()
-        self._paused = False
-        self.dropped += len(lost)
-        for outgoing in lost:
-            outgoing._settle(SendState.NOT_SENT, None)
-        return lost

@@ -18,8 +18,10 @@ from .decoding import LinkDecoder
 from .encoding import encode, frame
 from .fast_frames import reader_class
 from .frames import MAX_FRAME_BYTES, FrameReader
-from .lanes import SUBJECT_FIELD, Outgoing, RateLimit, SendQueue
+from .lanes import SUBJECT_FIELD, Outgoing
 from .listener import MalformedMessage
+from .message_rate import RateLimit
+from .send_queue import QUESTION, SendQueue
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +29,8 @@ logger = logging.getLogger(__name__)
 FIRST_REQUEST_ID = 1_000_000_000
 
 _CLIENT_ID_IN_USE = 326
+#: currentTime, the answer to reqCurrentTime.
+_TIME_TOLD = "49"
 
 
 class TwsLink(Client):
@@ -108,7 +112,7 @@ class TwsLink(Client):
         connection.on_writable = self._on_writable
         self.conn = connection
         self._now = loop.time
-        self._queue = SendQueue(connection.write, loop.time, loop.call_at, self.rate)
+        self._queue = SendQueue(connection.write, loop.time, loop.call_at, self.rate, encode((QUESTION, 1)))
         self._reader = self._reader_class(
             self.wrapper, self._on_message, self._on_malformed_tick, self._on_corrupt, self._max_frame
         )
@@ -235,6 +239,8 @@ class TwsLink(Client):
                 logger.debug("<<< %s", ",".join(fields))
             if not self._apiReady:
                 self._log_on(fields)
+            if fields[0] == _TIME_TOLD and self.queue.on_answer():
+                return
             if self.connState == Client.CONNECTED:
                 self.decoder.interpret(fields)
 
