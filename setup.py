@@ -6,14 +6,16 @@ FAST_TICKS = "brokers/interactive_brokers/ib_async_client/fast_ticks"
 
 
 def extensions() -> list[Extension]:
-    """The decoder of ticks in C; none without Cython. One that does not compile is left out: `optional`."""
+    """The decoder of ticks in C; none without Cython. One that does not compile is left out."""
     try:
         from Cython.Build import cythonize
     except ImportError:
         return []
     name = "moondev_ibkr." + FAST_TICKS.replace("/", ".")
-    extension = Extension(name, [f"src/{FAST_TICKS}.pyx"], optional=True)
-    return cythonize([extension], build_dir="build/cython")  # type: ignore[no-any-return]
+    found: list[Extension] = cythonize([Extension(name, [f"src/{FAST_TICKS}.pyx"])], build_dir="build/cython")
+    for extension in found:
+        extension.optional = True  # cythonize does not take it over from what it is given
+    return found
 
 
 setup(
