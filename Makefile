@@ -6,6 +6,7 @@ ifeq ($(OS),Windows_NT)
 BIN := $(VENV)/Scripts
 endif
 STAMP := $(VENV)/.installed
+SOAK_MINUTES ?= 60
 
 .PHONY: run test lint bench soak sim clean
 
@@ -25,6 +26,7 @@ bench: $(STAMP)
 
 soak: $(STAMP)
 	$(BIN)/python -m pytest -q tests --soak
+	$(BIN)/python -m benchmarks.soak --minutes $(SOAK_MINUTES) --json soak.json
 
 sim: $(STAMP)
 	$(BIN)/python -m tests.sim --seconds 600 --jobs 2
