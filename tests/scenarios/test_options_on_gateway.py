@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 from moondev_ibkr.brokers.domain.instrument import Instrument, SecType
-from moondev_ibkr.brokers.domain.market_data import DataType, Gap, Resumed, StreamKind
+from moondev_ibkr.brokers.domain.market_data import BarSource, DataType, Gap, Resumed, StreamKind
 from moondev_ibkr.brokers.domain.options import OptionActivity, OptionQuote
 from moondev_ibkr.brokers.errors import DeadlineExceeded, InvalidRequest, LinkError, NoPermission
 from moondev_ibkr.brokers.interactive_brokers.ib_data_manager import DataPolicy
@@ -237,3 +237,14 @@ async def test_a_future_is_quoted_with_no_generic_tick_that_only_stocks_have():
         assert quote.is_two_sided
         shares, held = world.adapter.data.shortable((await world.adapter.quote("AAPL")).instrument)
         assert None not in (shares, held)
+
+
+async def test_past_volatility_is_read_as_bars_and_fits_the_present_one():
+    async with adapter_world() as world:
+        (activity,) = (await world.adapter.option_activity(["AAPL"])).values()
+        assert isinstance(activity, OptionActivity)
+        bars = await world.adapter.bars("AAPL", count=21, source=BarSource.IMPLIED_VOLATILITY)
+        assert len(bars) == 21
+        assert bars[-1].close == pytest.approx(activity.implied_volatility)
+        assert all(bar.complete for bar in bars[:-1])
+        assert {bar.volume for bar in bars} == {None}

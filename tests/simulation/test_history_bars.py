@@ -6,7 +6,7 @@ from datetime import date, timedelta
 from decimal import Decimal
 
 import pytest
-from moondev_ibkr.brokers.domain.market_data import Bar, BarSize, BarSource
+from moondev_ibkr.brokers.domain.market_data import VOLATILITY_SOURCES, Bar, BarSize, BarSource
 from moondev_ibkr.brokers.simulation.flat import FlatPrices
 from moondev_ibkr.brokers.simulation.history import LiveBar, bucket_at, exchange_date, midnight, schedule
 from moondev_ibkr.brokers.simulation.market import PriceStep, TickKind
@@ -84,7 +84,7 @@ def test_buckets_cover_the_session_without_holes(size: BarSize, regular_hours: b
             break
 
 
-@pytest.mark.parametrize("source", list(BarSource))
+@pytest.mark.parametrize("source", [source for source in BarSource if source not in VOLATILITY_SOURCES])
 @pytest.mark.parametrize("size", [BarSize.M5, BarSize.M30, BarSize.H1, BarSize.D1])
 def test_streamed_bars_equal_the_history_read_afterwards(size: BarSize, source: BarSource) -> None:
     market = ReplayPrices([daily("AAPL", rising(5))], CALENDAR, start=weekdays(2)[1], prints=50)

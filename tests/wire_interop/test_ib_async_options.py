@@ -171,3 +171,26 @@ async def test_a_calculation_gives_back_what_went_into_it() -> None:
         await ib.calculateOptionPriceAsync(option, 0.42, price)
         await ib.reqCurrentTimeAsync()
         assert errors == []  # none for the cancels that follow the answers
+
+
+async def volatilities(ib: IB, show: str, **options: Any) -> list[float]:
+    asked = {"endDateTime": "", "durationStr": "40 D", "barSizeSetting": "1 day", "whatToShow": show, "useRTH": True}
+    rows = await ib.reqHistoricalDataAsync(await stock(ib), **{**asked, **options})
+    assert rows is not None
+    return [row.close for row in rows]
+
+
+async def test_bars_of_volatility_are_what_the_ticks_told_on_each_day() -> None:
+    async with moving_market() as (gateway, ib):
+        ticker = ib.reqMktData(await stock(ib), "104,106")
+        await eventually(lambda: ticker.impliedVolatility > 0 and ticker.histVolatility > 0)
+        implied = await volatilities(ib, "OPTION_IMPLIED_VOLATILITY")
+        historical = await volatilities(ib, "HISTORICAL_VOLATILITY")
+        assert len(implied) == len(historical) == 40
+        assert (implied[-1], historical[-1]) == pytest.approx((ticker.impliedVolatility, ticker.histVolatility))
+        assert len({round(value, 4) for value in historical}) > 30
+        before = implied[1:]
+        await gateway.advance_to(gateway.now + timedelta(days=1))
+        assert (await volatilities(ib, "OPTION_IMPLIED_VOLATILITY"))[:-1] == pytest.approx(before)
+        with pytest.raises(RequestError, match="no data"):
+            await volatilities(ib, "OPTION_IMPLIED_VOLATILITY", barSizeSetting="1 hour")

@@ -21,7 +21,7 @@ from ...brokers.domain.news import Headline
 from ...brokers.errors import BrokerError, DeadlineExceeded, InvalidInstrument, LinkError, NoData, NotConnected
 from .evidence import KINDS, EvidenceRow, EvidenceSet, evidence_row, ids_of, missing_rows
 from .fundamental_measures import fundamental_rows
-from .measures import closed_before, history_rows, quote_rows, trading_date
+from .measures import closed_before, history_rows, quote_rows, trading_date, volatility_z
 from .options_flow import FlowScore, FlowSettings, scan_options_flow
 from .reader import MarketReader
 from .session_share import session_time_share
@@ -30,6 +30,8 @@ T = TypeVar("T")
 
 #: Closed daily bars that the measures look at, and a few holidays and the running bar.
 BARS = 205
+#: Closed daily bars of implied volatility: 20, and a few holidays and the running one.
+VOLATILITY_BARS = 25
 #: Requests under way at once where a broker has no batched verb (details, headlines).
 AT_ONCE = 16
 #: Headlines asked for of one symbol, and how far back.
@@ -67,6 +69,7 @@ class _Round:
     news: Mapping[str, Sequence[EvidenceRow]]
     held: Mapping[str, Sequence[EvidenceRow]]
     companies: Mapping[str, Fundamentals | BrokerError]
+    volatilities: Mapping[str, list[Bar] | BrokerError]
 
     def time_share(self, symbol: str) -> float | None:
         found = self.details.get(symbol)
@@ -82,7 +85,7 @@ class EvidenceCollector:
         self._reader, self._read_news = reader, read_news
         self.settings = settings or CollectorSettings()
         self._details: dict[str, InstrumentDetails] = {}
-        self._bars: dict[date, dict[str, list[Bar]]] = {}
+        self._bars: dict[BarSource, dict[date, dict[str, list[Bar]]]] = {}
         self._companies: dict[date, dict[str, Fundamentals | BrokerError]] = {}
 
     async def collect(self, symbols: Iterable[str]) -> dict[str, EvidenceSet]:
@@ -106,10 +109,10 @@ class EvidenceCollector:
         reader = self._reader
         now = await reader.market_time()
         if not names:
-            return _Round(now, {}, {}, {}, {}, {}, {}, {}, {})
+            return _Round(now, {}, {}, {}, {}, {}, {}, {}, {}, {})
         quotes, bars, details, companies = await asyncio.gather(
             reader.quotes(names),
-            self._closed_bars(names, now),
+            self._closed_bars(names, now, BarSource.ADJUSTED_LAST, BARS),
             self._each(names, self._detail),
             self._fundamentals(names, now),
         )
@@ -119,8 +122,10 @@ class EvidenceCollector:
             name: session_time_share(found, now) if isinstance(found, InstrumentDetails) else None
             for name, found in details.items()
         }
-        flows, news, held = await asyncio.gather(self._flows(names, shares), self._news(names, now), self._held(names))
-        return _Round(now, quotes, _quote_errors(reader), bars, details, flows, news, held, companies)
+        flows, volatilities, news, held = await asyncio.gather(
+            self._flows(names, shares), self._volatilities(names, now), self._news(names, now), self._held(names)
+        )
+        return _Round(now, quotes, _quote_errors(reader), bars, details, flows, news, held, companies, volatilities)
 
     async def _fundamentals(self, names: Sequence[str], now: datetime) -> Mapping[str, Fundamentals | BrokerError]:
         """What the companies report, asked for once a trading day; a lost link's failure is not kept."""
@@ -171,17 +176,25 @@ class EvidenceCollector:
             return {name: missing_rows(ids_of("position", "account"), _why(error)) for name in names}
         return {name: position_rows(row, account, profits[name], total) for name, row in held.items()}
 
-    async def _closed_bars(self, names: Sequence[str], now: datetime) -> Mapping[str, list[Bar] | BrokerError]:
+    async def _volatilities(self, names: Sequence[str], now: datetime) -> Mapping[str, list[Bar] | BrokerError]:
+        """Implied volatilities of the days before."""
+        if not self.settings.options:
+            return {}
+        return await self._closed_bars(names, now, BarSource.IMPLIED_VOLATILITY, VOLATILITY_BARS)
+
+    async def _closed_bars(
+        self, names: Sequence[str], now: datetime, source: BarSource, count: int
+    ) -> Mapping[str, list[Bar] | BrokerError]:
         """Daily bars of the days before `now`'s, in one round; they are asked for once a trading day."""
         day = trading_date(now)
-        kept = self._bars.get(day, {})
+        kept = self._bars.get(source, {}).get(day, {})
         wanted = [name for name in names if name not in kept]
         found: dict[str, list[Bar] | BrokerError] = {}
         if wanted:
-            found = await self._reader.many_bars(wanted, BarSize.D1, count=BARS, source=BarSource.ADJUSTED_LAST)
+            found = await self._reader.many_bars(wanted, BarSize.D1, count=count, source=source)
         fresh = {name: closed_before(bars, now) for name, bars in found.items() if not isinstance(bars, BrokerError)}
-        self._bars = {day: kept | fresh}
-        return {**found, **self._bars[day]}
+        self._bars[source] = {day: kept | fresh}
+        return {**found, **self._bars[source][day]}
 
     async def _detail(self, name: str) -> InstrumentDetails:
         if name not in self._details:
@@ -217,7 +230,8 @@ class EvidenceCollector:
             rows += missing_rows(ids, _why(bars))
         else:
             rows += history_rows(quote, bars, share)
-        rows += flow_rows(done.flows.get(name, NoData("options", "not looked at")), quote)
+        past = done.volatilities.get(name, NoData("implied volatility", "not looked at"))
+        rows += flow_rows(done.flows.get(name, NoData("options", "not looked at")), quote, past)
         rows += detail_rows(done.details[name], done.now)
         company = done.companies.get(name, NoData("fundamentals", "not looked at"))
         rows += fundamental_rows(company, _why(company) if isinstance(company, BrokerError) else "")
@@ -226,8 +240,10 @@ class EvidenceCollector:
         return rows
 
 
-def flow_rows(flow: FlowScore | BrokerError, quote: Quote | None) -> list[EvidenceRow]:
-    """The options' rows; `quote` gives the volume of the stock itself."""
+def flow_rows(
+    flow: FlowScore | BrokerError, quote: Quote | None, volatilities: list[Bar] | BrokerError
+) -> list[EvidenceRow]:
+    """The options' rows; `quote` gives the volume of the stock itself, `volatilities` the past of the implied one."""
     if isinstance(flow, BrokerError):
         return missing_rows(ids_of("options"), _why(flow))
     at = flow.time
@@ -241,6 +257,9 @@ def flow_rows(flow: FlowScore | BrokerError, quote: Quote | None) -> list[Eviden
         "options.pcr_volume": (flow.put_call_volume, flow.part("put_call").missing),
         "options.pcr_oi": (flow.put_call_open_interest, "open interest too small, or not told"),
         "options.call_share": (flow.call_share, flow.part("concentration").missing),
+        "options.iv_z20": (
+            (None, _why(volatilities)) if isinstance(volatilities, BrokerError) else volatility_z(iv, volatilities)
+        ),
         "options.iv_pct": (None if iv is None else iv * 100, "implied volatility not told"),
         "options.os_ratio": (per_share, "no volume of the options or the stock"),
     }

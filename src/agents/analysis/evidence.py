@@ -49,6 +49,7 @@ KINDS: Mapping[str, Kind] = {
     "options.pcr_oi": Kind("put/call ratio of open interest", "x", "options"),
     "options.call_share": Kind("calls' share of option volume", "of 1", "options"),
     "options.iv_pct": Kind("implied volatility, 30 days", "%", "options"),
+    "options.iv_z20": Kind("implied volatility against its own 20 sessions", "standard deviations", "options, IV bars"),
     "options.iv_hv": Kind("implied against historical volatility", "x", "options"),
     "options.os_ratio": Kind("option volume per 100 shares traded", "contracts", "options, quote"),
     "options.unusual_contracts": Kind("contracts with unusual activity", "contracts", "option contracts"),

@@ -20,6 +20,8 @@ EXCHANGE_ZONE = ZoneInfo("America/New_York")
 #: Sessions in a year, for volatilities.
 YEAR = 252
 LONG, SHORT, MONTH, ATR = 60, 5, 20, 14
+#: A standard deviation of a volatility below which it counts as standing still.
+LEAST_SPREAD = 1e-6
 
 
 def trading_date(moment: datetime) -> date:
@@ -31,6 +33,19 @@ def closed_before(bars: Sequence[Bar], now: datetime) -> list[Bar]:
     """Bars of the days before `now`'s trading date, ascending: today's own is never looked at."""
     today = trading_date(now)
     return sorted((bar for bar in bars if bar.time.date() < today), key=lambda bar: bar.time)
+
+
+def volatility_z(now: float | None, bars: Sequence[Bar]) -> tuple[float | None, str | None]:
+    """(standard deviations of `now` from the closes of the last 20 closed `bars` of it, why there is none)."""
+    closes = [bar.close for bar in bars[-MONTH:]]
+    if now is None:
+        return None, "implied volatility not told"
+    if len(closes) < MONTH:
+        return None, f"only {len(closes)} of {MONTH} sessions have an implied volatility"
+    spread = stdev(closes)
+    if spread <= LEAST_SPREAD:
+        return None, f"it did not move in {MONTH} sessions"
+    return (now - fmean(closes)) / spread, None
 
 
 def quote_rows(quote: Quote, bars: Sequence[Bar], time_share: float | None) -> list[EvidenceRow]:

@@ -263,3 +263,10 @@ class BarSource(StrEnum):
     ASK = "ASK"
     BID_ASK = "BID_ASK"
     ADJUSTED_LAST = "ADJUSTED_LAST"
+    #: Of the options on the instrument, and of the instrument itself: a year's volatility, 0.25 is 25 %.
+    IMPLIED_VOLATILITY = "OPTION_IMPLIED_VOLATILITY"
+    HISTORICAL_VOLATILITY = "HISTORICAL_VOLATILITY"
+
+
+#: Sources that are no prices.
+VOLATILITY_SOURCES = frozenset({BarSource.IMPLIED_VOLATILITY, BarSource.HISTORICAL_VOLATILITY})

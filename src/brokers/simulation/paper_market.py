@@ -10,6 +10,7 @@ from typing import Protocol
 
 from ..domain.instrument import Instrument, InstrumentDetails, normalize_symbol
 from ..domain.market_data import (
+    VOLATILITY_SOURCES,
     Bar,
     BarSize,
     BarSource,
@@ -20,7 +21,7 @@ from ..domain.market_data import (
     Quote,
     Trade,
 )
-from ..errors import AmbiguousInstrument, InvalidRequest, NoData, UnknownInstrument
+from ..errors import AmbiguousInstrument, InvalidRequest, NoData, NotSupported, UnknownInstrument
 from .events import ExchangeEvent, Printed, QuoteChanged
 from .exchange import Exchange
 from .models import MarketView
@@ -124,6 +125,8 @@ class PaperMarket:
         end: datetime | None,
         regular_hours: bool,
     ) -> list[Bar]:
+        if source in VOLATILITY_SOURCES:
+            raise NotSupported(f"{source} of {instrument}", "it does not stream", "ask for daily bars of the past")
         now = self._exchange.now
         end = min(end, now) if end is not None else now
         if count is None and start is None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+
 from ..domain.instrument import Instrument, InstrumentDetails, SecType
-from ..domain.market_data import Quote
+from ..domain.market_data import Bar, BarSize, BarSource, Quote
 from ..domain.options import OptionActivity, OptionChain, OptionQuote
 from ..errors import InvalidRequest, NoData, UnknownInstrument
 from .exchange import Exchange
@@ -91,6 +93,28 @@ class PaperOptions:
             why = "the paper exchange lists no such contract; a chain is a cross product, not every pair exists"
             raise UnknownInstrument(f"contract {option}", why, "take another strike or expiry")
         return found[0]
+
+    def volatility_bars(
+        self,
+        details: InstrumentDetails,
+        size: BarSize,
+        source: BarSource,
+        count: int | None,
+        start: datetime | None,
+        end: datetime | None,
+    ) -> list[Bar]:
+        """Daily bars of a volatility, the last `count` or those from `start` on. Raises NoData where there are none,
+        InvalidRequest with neither count nor start."""
+        what, until = f"{source} of {details.instrument}", end or self._exchange.now
+        if count is None and start is None:
+            raise InvalidRequest(what, "neither count nor start is given", "give one of them")
+        if size is not BarSize.D1:
+            raise NoData(what, "volatilities are settled once a day", "ask for daily bars")
+        first = start or until - timedelta(days=2 * (count or 0) + 10)
+        found = self.market.volatility.bars(details, source, first, until + timedelta(microseconds=1))
+        if not found:
+            raise NoData(what, "it has no options, or the past does not reach that far", "ask for a later day")
+        return found if count is None else found[-count:]
 
     def activity(self, underlying: InstrumentDetails) -> OptionActivity:
         """As of the last whole minute. Raises NoData for what has no options."""

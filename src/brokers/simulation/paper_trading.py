@@ -17,7 +17,7 @@ from ..calendar import MarketCalendar
 from ..domain.account import AccountSummary, PnL, Position
 from ..domain.fundamentals import Fundamentals
 from ..domain.instrument import Instrument, InstrumentDetails, SecType
-from ..domain.market_data import Bar, BarSize, BarSource, BarUpdate, Quote, StreamKind
+from ..domain.market_data import VOLATILITY_SOURCES, Bar, BarSize, BarSource, BarUpdate, Quote, StreamKind
 from ..domain.news import Article, Headline, NewsProvider
 from ..domain.options import OptionActivity, OptionChain, OptionQuote
 from ..domain.order import NewOrder
@@ -244,8 +244,10 @@ class PaperBroker(ManagedBroker):
         source: BarSource = BarSource.TRADES,
         regular_hours: bool = True,
     ) -> list[Bar]:
-        instrument = (await self.details(symbol)).instrument
-        return self.market.bars(instrument, size, source, count, start, end, regular_hours)
+        details = await self.details(symbol)
+        if source in VOLATILITY_SOURCES:
+            return self.options.volatility_bars(details, size, source, count, start, end)
+        return self.market.bars(details.instrument, size, source, count, start, end, regular_hours)
 
     def live_bars(
         self, symbol: Symbol, size: BarSize = BarSize.D1, *, count: int = 250, source: BarSource = BarSource.TRADES

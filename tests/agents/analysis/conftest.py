@@ -17,7 +17,7 @@ from moondev_ibkr.agents.analysis.evidence import EvidenceSet, evidence_row
 from moondev_ibkr.brokers.domain.account import AccountSummary, PnL, Position
 from moondev_ibkr.brokers.domain.fundamentals import Fundamentals
 from moondev_ibkr.brokers.domain.instrument import Instrument, InstrumentDetails
-from moondev_ibkr.brokers.domain.market_data import Bar, BarSize, Quote
+from moondev_ibkr.brokers.domain.market_data import Bar, BarSize, BarSource, Quote
 from moondev_ibkr.brokers.domain.news import Headline
 from moondev_ibkr.brokers.domain.options import OptionActivity, OptionChain, OptionQuote
 from moondev_ibkr.brokers.errors import BrokerError, NoData, UnknownInstrument
@@ -45,6 +45,7 @@ class FakeMarket:
     quoted: dict[str, Quote] = field(default_factory=dict)
     quote_errors: dict[str, BrokerError] = field(default_factory=dict)
     daily: dict[str, list[Bar] | BrokerError] = field(default_factory=dict)
+    volatilities: dict[str, list[Bar] | BrokerError] = field(default_factory=dict)
     hours: str = HOURS
     activity: dict[str, OptionActivity | BrokerError] = field(default_factory=dict)
     chains: dict[str, list[OptionChain]] = field(default_factory=dict)
@@ -91,9 +92,12 @@ class FakeMarket:
         return {name: self.quoted[name] for name in names if name in self.quoted}
 
     async def many_bars(
-        self, symbols: Iterable[str | Instrument], size: BarSize = BarSize.D1, **_: Any
+        self, symbols: Iterable[str | Instrument], size: BarSize = BarSize.D1, **options: Any
     ) -> dict[str, list[Bar] | BrokerError]:
         names = [str(symbol) for symbol in symbols]
+        if options.get("source") is BarSource.IMPLIED_VOLATILITY:
+            self._called("volatility_bars", names)
+            return {name: self.volatilities.get(name, NoData(f"volatility of {name}", "none")) for name in names}
         self._called("many_bars", names)
         return {name: self.daily.get(name, UnknownInstrument(f"bars of {name}", "no such symbol")) for name in names}
 

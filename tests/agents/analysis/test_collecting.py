@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -9,9 +10,10 @@ from moondev_ibkr.agents.analysis.collecting import CollectorSettings, EvidenceC
 from moondev_ibkr.agents.analysis.evidence import KINDS, EvidenceRow
 from moondev_ibkr.brokers.domain.account import Position
 from moondev_ibkr.brokers.domain.instrument import Instrument
+from moondev_ibkr.brokers.domain.market_data import Bar
 from moondev_ibkr.brokers.errors import LinkLost, NoPermission, NotConnected, NotSupported
 
-from .conftest import NOON, FakeMarket
+from .conftest import NOON, FakeMarket, history
 
 NAMES = [f"A{letter}{other}" for letter in "ABCDEF" for other in "ABCDE"]
 
@@ -127,3 +129,29 @@ async def test_news_come_through_the_reader_that_was_given(market: FakeMarket) -
     market.calls.clear()
     await quiet.collect(["AAA"])
     assert market.calls["headlines"] == market.calls["option_activity"] == market.calls["positions"] == 0
+
+
+def volatilities(*values: float) -> list[Bar]:
+    """Closed daily bars of implied volatility, the last of yesterday."""
+    days = history(len(values))
+    return [
+        replace(day, open=value, high=value, low=value, close=value) for day, value in zip(days, values, strict=True)
+    ]
+
+
+async def test_implied_volatility_is_measured_against_its_own_twenty_sessions(market: FakeMarket) -> None:
+    for name in ("AAA", "BBB", "CCC", "DDD"):
+        market.add(name)
+    # the activity tells 0.20 now; the two oldest lie outside of the twenty
+    market.volatilities["AAA"] = volatilities(9.0, 9.0, *[0.10, 0.20] * 10)
+    market.volatilities["BBB"] = volatilities(*[0.2] * 19)
+    market.volatilities["CCC"] = volatilities(*[0.2] * 25)
+    collector = EvidenceCollector(market)
+    for _ in range(2):
+        found = await collector.collect(["AAA", "BBB", "CCC", "DDD"])
+    spread = 0.05 * (20 / 19) ** 0.5
+    assert found["AAA"].number("options.iv_z20") == pytest.approx(0.05 / spread)
+    assert found["BBB"].missing["options.iv_z20"] == "only 19 of 20 sessions have an implied volatility"
+    assert found["CCC"].missing["options.iv_z20"] == "it did not move in 20 sessions"
+    assert found["DDD"].missing["options.iv_z20"] == "volatility of DDD: none"
+    assert market.asked["volatility_bars"] == [["AAA", "BBB", "CCC", "DDD"], ["DDD"]], "what came is kept for the day"

@@ -28,6 +28,7 @@ from .crowd import Crowd, Surge
 from .listing import OPTION_CON_IDS, Listing, OptionKey
 from .pricing import Valuation, implied_volatility, valuation
 from .surface import Surface, surface_of
+from .volatility import VolatilityHistory
 
 _YEAR = timedelta(days=365)
 #: An option in its last moments is priced as if it had this long to live.
@@ -101,6 +102,7 @@ class OptionMarket:
         self._exchange = exchange
         self._calendar = calendar
         self._seed = exchange.settings.seed
+        self.volatility = VolatilityHistory(exchange, calendar)
         self._days: dict[int, _Day] = {}
         self._minutes: dict[int, tuple[datetime, int, Activity]] = {}
         #: Contract -> the volume at which it traded last, and the price.

@@ -23,8 +23,6 @@ SOURCES: dict[str, BarSource] = {source.value: source for source in BarSource}
 #: Data that IB has and this market has not: answered as IB answers when there is none.
 OTHER_SOURCES = frozenset(
     [
-        "HISTORICAL_VOLATILITY",
-        "OPTION_IMPLIED_VOLATILITY",
         "FEE_RATE",
         "YIELD_BID",
         "YIELD_ASK",

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from ....domain.instrument import InstrumentDetails
-from ....domain.market_data import Bar, BarSize, BarSource
+from ....domain.market_data import VOLATILITY_SOURCES, Bar, BarSize, BarSource
 from ....domain.sessions import Session as MarketSession
 from ....errors import InvalidRequest, NoData
 from ...bar_spans import Span, span_before
@@ -95,7 +95,12 @@ def send_bars(session: Session, request: r.ReqHistoricalData) -> None:
     end = parse_end(request.endDateTime, door.now, details)
     con_id = details.instrument.con_id or 0
     span = span_before(door.source, con_id, number, unit, end, intraday=size.is_intraday, regular_hours=request.useRTH)
-    bars = _bars(session, con_id, size, source, span, request)
+    if source in VOLATILITY_SOURCES:
+        # settled once a day: there is nothing finer to serve
+        daily = size is BarSize.D1
+        bars = door.options.volatility.bars(details, source, span.start, span.end) if daily else []
+    else:
+        bars = _bars(session, con_id, size, source, span, request)
     if not bars and not request.keepUpToDate:
         raise no_data(what, request.whatToShow)
     writer = BarWriter(size, request.formatDate, details.time_zone)
@@ -123,6 +128,8 @@ def _check_end(request: r.ReqHistoricalData, source: BarSource) -> None:
         raise invalid("End Date not supported with adjusted last")
     if request.keepUpToDate and source is BarSource.BID_ASK:
         raise invalid("Keep up to date is not supported for BID_ASK")
+    if request.keepUpToDate and source in VOLATILITY_SOURCES:
+        raise invalid(f"Keep up to date is not supported for {source}")
 
 
 def _pace(session: Session, request: r.ReqHistoricalData, details: InstrumentDetails, size: BarSize) -> None:
