@@ -4,9 +4,9 @@ One by one, as code does that asks and waits: raw ib_async's `reqHistoricalDataA
 `await broker.many_bars(symbols)`. The gateway takes 50 messages a second and 50 open requests from a client, and
 answers each request LATENCY seconds after it (a real IB takes some 0.2 to 0.6 for daily bars).
 
-What limits the batch is the message rate: of 48 messages that may leave in 1.05 s, 8 are kept for orders and cancels,
-so that 97 requests take 2.1 s to leave, and 97 questions for contracts, where they are not known yet, as long again.
-One by one it is the latency. Their ratio therefore falls with the latency, and both ends of its range are shown.
+What limits the batch is the message rate: of 49 messages that the gateway may count in one second, 7 are kept for
+orders and cancels, so that 97 requests take 2.1 s to leave, and 97 questions for contracts, where they are not known
+yet, as long again. One by one it is the latency. Their ratio therefore falls with the latency, and both ends of its range are shown.
 """
 
 from __future__ import annotations

@@ -191,8 +191,18 @@ def test_few_requests_bring_no_question() -> None:
     gateway = SlowGateway()
     for index in range(200):
         gateway.put(MARKET_DATA, index)
-        gateway.time.advance(0.2)
+        gateway.time.advance(0.5)
     assert gateway.read.count(TIME) == 0
+
+
+def test_a_burst_that_nobody_waits_behind_is_asked_about_too_and_leaves_room_for_the_next() -> None:
+    """Found with two rounds of a scan: the end of the first counted for three seconds, and held up the second."""
+    gateway = SlowGateway()
+    for index in range(39):
+        gateway.put(MARKET_DATA, index)
+    gateway.time.advance(1.5)
+    second = [gateway.put(MARKET_DATA, index) for index in range(39)]
+    assert {outgoing.state for outgoing in second} == {SendState.SENT}
 
 
 def test_a_message_counts_from_the_end_of_its_own_write() -> None:

@@ -25,9 +25,9 @@ class RateLimit:
     until `heard_window` after the gateway was heard to have read it, or for `unheard_window` where it is not heard.
     """
 
-    messages: int = 48
+    messages: int = 49
     window: float = 1.05
-    order_reserve: int = 8
+    order_reserve: int = 7
     cancel_reserve: int = 3
     heard_window: float = 1.02
     unheard_window: float = 3.0
@@ -68,13 +68,19 @@ class ReadingPeer:
         return len(self._unheard) + self._in_heard
 
     @property
-    def oldest_unheard(self) -> float | None:
-        return self._unheard[0] if self._unheard else None
+    def unheard(self) -> int:
+        """Messages that the peer was not heard to have read."""
+        return len(self._unheard)
 
     @property
-    def is_asked(self) -> bool:
-        """Whether a question of the queue's own is under way."""
-        return any(own for _, _, own in self._asked)
+    def unheard_since(self) -> float:
+        """When the first of them left; infinity while there is none."""
+        return self._unheard[0] if self._unheard else math.inf
+
+    def may_be_asked(self, now: float) -> bool:
+        """Whether there is something to ask about, and no question of the queue's own is under way."""
+        still = now - self._limit.unheard_window
+        return bool(self._unheard) and not any(own and at > still for _, at, own in self._asked)
 
     def on_sent(self, now: float, *, is_question: bool = False, is_own: bool = False) -> None:
         """A message has left; `is_question` when its answer tells that it, and all before it, were read."""

@@ -13,8 +13,8 @@ from .message_rate import RateLimit, ReadingPeer
 _CANCELLABLE = frozenset(CANCELS_OF.values())
 #: reqCurrentTime
 QUESTION = 49
-#: Seconds (monotonic) after which a steady flow of requests asks whether it is read.
-_ASK_AFTER = 0.1
+#: So many messages that nothing tells of are asked about so many monotonic seconds after the first of them.
+_MANY, _ASK_AFTER = 8, 0.3
 
 
 class Timer(Protocol):
@@ -171,21 +171,29 @@ class SendQueue:
             self._peer.on_sent(now, is_question=message_id == QUESTION, is_own=is_own)
 
     def _ask(self, question: bytes) -> None:
-        """Ask whether the peer reads, once requests wait for it or make up half of what may be under way."""
-        oldest = self._peer.oldest_unheard
-        if oldest is None or self._peer.is_asked or self._for_orders() >= self._ceilings[Lane.ORDER]:
-            return
-        is_half = len(self._peer) > self._ceilings[Lane.QUERY] // 2 and self._clock() - oldest > _ASK_AFTER
-        if (is_half or any(self._lanes[Lane.QUERY :])) and self._write(question):
+        """Ask whether the peer reads, at once when requests wait for it, else behind many messages and a while."""
+        now = self._clock()
+        is_due = any(self._lanes[Lane.QUERY :]) or self._ask_at() <= now
+        may = self._peer.may_be_asked(now) and self._for_orders() < self._ceilings[Lane.ORDER]
+        if is_due and may and self._write(question):
             self._count(self._clock(), QUESTION, is_own=True)
+
+    def _ask_at(self) -> float:
+        """When the peer is to be asked though nothing waits; infinity while it need not be."""
+        return self._peer.unheard_since + _ASK_AFTER if self._peer.unheard >= _MANY else math.inf
 
     def _arm(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        now = self._clock()
         lane = next((lane for lane, queue in enumerate(self._lanes) if queue), None)
-        if lane is not None:
-            self._timer = self._call_at(self._due(lane), self._on_timer)
+        due = math.inf if lane is None else self._due(lane)
+        if self._question is not None and self._peer.may_be_asked(now):
+            ask_at = self._ask_at()
+            due = min(due, ask_at if ask_at > now else math.inf)
+        if due < math.inf:
+            self._timer = self._call_at(due, self._on_timer)
 
     def _due(self, lane: int) -> float:
         """When the first message of this lane, which has no room now, should be tried again."""
