@@ -3,17 +3,18 @@
 It replays shipped daily bars on the in-process paper broker, whose time it moves itself. A daily bar is walked in 24
 prints, so the windows here are longer than the defaults, which are made for a live market.
 
-Run it: python examples/event_driven_agent.py [SESSIONS]
+Run it: python examples/event_driven_agent.py [SESSIONS [SYMBOL …]]
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import sys
 from dataclasses import replace
 from datetime import timedelta
 
-from moondev_ibkr import get_broker
+from moondev_ibkr import BrokerError, get_broker
 from moondev_ibkr.agents.analysis.stream_events import DETECTORS, StreamEvent, StreamEventKind, stream_to_agents
 from moondev_ibkr.brokers.calendar import MarketCalendar
 
@@ -39,10 +40,10 @@ async def momentum(feed) -> None:
     print(f"momentum agent: {surges} events")
 
 
-async def main(sessions: int) -> None:
+async def main(sessions: int, symbols: list[str]) -> None:
     calendar = MarketCalendar()
     async with get_broker("paper", speed=None) as broker:
-        async with stream_to_agents(broker, SYMBOLS, tell, table=TABLE) as events:
+        async with stream_to_agents(broker, symbols, tell, table=TABLE) as events:
             agent = asyncio.create_task(momentum(events.agent("momentum", kinds={StreamEventKind.PRICE_SURGE})))
             for _ in range(sessions):
                 day = calendar.next_day(await broker.market_time())
@@ -55,4 +56,13 @@ async def main(sessions: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(int(sys.argv[1]) if len(sys.argv) > 1 else 5))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("sessions", nargs="?", type=int, default=5)
+    parser.add_argument("symbols", nargs="*", default=SYMBOLS)
+    chosen = parser.parse_args()
+    try:
+        asyncio.run(main(chosen.sessions, list(chosen.symbols)))
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokerError as error:
+        sys.exit(str(error))

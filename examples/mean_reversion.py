@@ -2,11 +2,12 @@
 
 It trades the shipped daily bars on the in-process paper broker, whose market time it moves itself.
 
-Run it: python examples/mean_reversion.py [SESSIONS]
+Run it: python examples/mean_reversion.py [SESSIONS [SYMBOL …]]
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import sys
 from datetime import timedelta
@@ -20,14 +21,16 @@ DISCOUNT, STOP = 0.92, Decimal("0.90")
 BUDGET = Decimal(5_000)
 
 
-async def trade(sessions: int) -> None:
+async def trade(sessions: int, symbols: list[str]) -> None:
     calendar = MarketCalendar()
     async with get_broker("paper", speed=None) as broker:
+        # a name that is not listed is told before the first session, not in each
+        await asyncio.gather(*map(broker.details, symbols))
         for _ in range(sessions):
             now = await broker.market_time()
             day = calendar.next_day(now)
             await broker.advance_to(day.open + timedelta(minutes=1))
-            for symbol in SYMBOLS:
+            for symbol in symbols:
                 try:
                     await decide(broker, symbol)
                 except BrokerError as error:
@@ -54,4 +57,13 @@ async def decide(broker, symbol: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(trade(int(sys.argv[1]) if len(sys.argv) > 1 else 15))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("sessions", nargs="?", type=int, default=15)
+    parser.add_argument("symbols", nargs="*", default=SYMBOLS)
+    chosen = parser.parse_args()
+    try:
+        asyncio.run(trade(chosen.sessions, list(chosen.symbols)))
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokerError as error:
+        sys.exit(str(error))

@@ -2,11 +2,12 @@
 
 It starts three paper gateways of its own, as processes: the first has the orders, the others only data.
 
-Run it: python examples/mean_reversion_pool.py [SECONDS]
+Run it: python examples/mean_reversion_pool.py [SECONDS [SYMBOL …]]
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import logging
 import os
@@ -24,14 +25,14 @@ from moondev_ibkr.config.settings import load_settings
 
 SYMBOLS = ("AAPL", "MSFT", "IBM", "GOOG")
 WINDOW, DISTANCE = 30, 0.0005
-OPTIONS = ("--symbols", ",".join(SYMBOLS), "--speed", "60", "--prices", "synthetic")
+OPTIONS = ("--speed", "60", "--prices", "synthetic")
 
 
-async def trade(broker, seconds: float) -> None:
+async def trade(broker, seconds: float, symbols: list[str]) -> None:
     """Buy a share below the mean of the last values, sell it above; never more than one of a symbol."""
     values: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=WINDOW))
     held: set[str] = set()
-    stream = broker.stream(SYMBOLS)
+    stream = broker.stream(symbols)
     asyncio.get_running_loop().call_later(seconds, lambda: asyncio.ensure_future(stream.aclose()))
     async for event in stream:
         if isinstance(event, Gap | Resumed):
@@ -61,22 +62,23 @@ async def send(broker, symbol: str, side: Side, price: float) -> set[str]:
     return {symbol} if done.filled else set()
 
 
-async def main(seconds: float) -> None:
+async def main(seconds: float, symbols: list[str]) -> None:
     # the log says again what Gap and Resumed say
     logging.getLogger("moondev_ibkr").addHandler(logging.NullHandler())
+    options = (*OPTIONS, "--symbols", ",".join(symbols))
     with tempfile.TemporaryDirectory() as name:
         async with AsyncExitStack() as stack:
             gateways = []
             for number in range(3):
                 folder = Path(name) / str(number)
                 folder.mkdir()
-                gateways.append(await stack.enter_async_context(GatewayProcess(OPTIONS, folder, driven=False)))
+                gateways.append(await stack.enter_async_context(GatewayProcess(options, folder, driven=False)))
             first, *others = [gateway.where for gateway in gateways]
             rows = ",".join(f"{where.host}:{where.port}" for where in others)
             settings = load_settings(host=first.host, port=first.port, gateways=rows, state_dir=Path(name))
             async with get_broker("ib", settings=settings) as broker:
                 asyncio.get_running_loop().call_later(seconds / 2, os.kill, others[0].pid, signal.SIGTERM)
-                await trade(broker, seconds)
+                await trade(broker, seconds, symbols)
                 for row in broker.pool.status():
                     told = f"{row.state}, {row.lines} lines, {row.requests} questions, lost {row.lost} times"
                     print(f"{row.name}{' (orders)' if row.has_orders else ''}: {told}")
@@ -84,4 +86,13 @@ async def main(seconds: float) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(float(sys.argv[1]) if len(sys.argv) > 1 else 20))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("seconds", nargs="?", type=float, default=20.0)
+    parser.add_argument("symbols", nargs="*", default=SYMBOLS)
+    chosen = parser.parse_args()
+    try:
+        asyncio.run(main(chosen.seconds, list(chosen.symbols)))
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokerError as error:
+        sys.exit(str(error))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -67,6 +68,58 @@ EXAMPLES: tuple[tuple[tuple[str, ...], str], ...] = (
 @pytest.mark.parametrize(("arguments", "words"), EXAMPLES, ids=[row[0][0] for row in EXAMPLES])
 def test_examples_run(tmp_path: Path, arguments: tuple[str, ...], words: str) -> None:
     assert words in run_python(str(ROOT / "examples" / arguments[0]), *arguments[1:], folder=tmp_path)
+
+
+def example(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, str(ROOT / "examples" / arguments[0]), *arguments[1:]],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"IB_STATE_DIR": str(folder), "PYTHONUNBUFFERED": "1"},
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("basic_trading.py", "NOPE"),
+        ("market_data_stream.py", "5", "NOPE"),
+        ("mean_reversion.py", "2", "NOPE"),
+        ("event_driven_agent.py", "1", "NOPE"),
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_an_example_tells_a_symbol_that_is_not_listed_in_one_line(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    with example(tmp_path, *arguments) as process:
+        _, error = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "NOPE" in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT to a process of its own there")
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("market_data_stream.py", "60"),
+        ("mean_reversion.py", "500"),
+        ("event_driven_agent.py", "500"),
+        ("mean_reversion_pool.py", "60"),
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_ctrl_c_ends_an_example_without_a_word(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    with example(tmp_path, *arguments) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline()
+            process.send_signal(signal.SIGINT)
+            _, error = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert process.returncode == 130
+    assert error == ""
 
 
 def test_every_example_is_tried() -> None:
