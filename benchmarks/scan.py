@@ -6,7 +6,8 @@ answers each request LATENCY seconds after it (a real IB takes some 0.2 to 0.6 f
 
 What limits the batch is the message rate: of 49 messages that the gateway may count in one second, 7 are kept for
 orders and cancels, so that 97 requests take 2.1 s to leave, and 97 questions for contracts, where they are not known
-yet, as long again. One by one it is the latency. Their ratio therefore falls with the latency, and both ends of its range are shown.
+yet, as long again. One by one it is the latency. Their ratio therefore falls with the latency, and both ends of its
+range are shown.
 """
 
 from __future__ import annotations
