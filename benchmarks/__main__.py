@@ -1,4 +1,5 @@
-"""`python -m benchmarks [--json FILE] [--only NAME]… [--rounds N] [--quick]`: the table of README and design."""
+"""`python -m benchmarks [--json FILE] [--plot FILE] [--only NAME]… [--rounds N] [--quick]`: the table of README and
+design."""
 
 from __future__ import annotations
 
@@ -15,6 +16,7 @@ from typing import Any
 from . import cancel, fills, link, llm, memory, place, pool, quotes, scale, scan, ticks
 from .machine import machine_facts
 from .options import Options
+from .plot import plot
 from .rows import Row
 
 Bench = Callable[[Options], Awaitable[list[Row]]]
@@ -39,12 +41,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="raw clients and this package, in turns")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything as JSON")
     parser.add_argument("--only", action="append", choices=sorted(BENCHES), metavar="NAME", help=", ".join(BENCHES))
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the scale rows as SVG")
     parser.add_argument("--rounds", type=int, default=5, help="rounds of both sides in turns (default 5)")
     parser.add_argument("--quick", action="store_true", help="tiny amounts: does it work, not how fast")
     options = parser.parse_args(arguments)
     if options.rounds < 1:
         parser.error("--rounds must be 1 or more")
     chosen = options.only or list(BENCHES)
+    if options.plot and "scale" not in chosen:
+        parser.error("--plot draws the rows of scale: name it with --only as well")
     logging.disable(logging.WARNING)
     rows: list[Row] = []
     for name in chosen:
@@ -53,10 +58,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         rows += asyncio.run(BENCHES[name](Options(options.rounds, options.quick)))
     facts = machine_facts()
     print_table(rows, facts)
+    data = {"machine": facts, "rounds": options.rounds, "quick": options.quick, "rows": [r.as_data() for r in rows]}
     if options.json:
-        data = {"machine": facts, "rounds": options.rounds, "quick": options.quick, "rows": [r.as_data() for r in rows]}
         options.json.write_text(json.dumps(data, indent=2) + "\n")
         print(f"written to {options.json}")
+    if options.plot:
+        options.plot.write_text(plot(data), encoding="utf-8")
+        print(f"drawn to {options.plot}")
     return 0
 
 
