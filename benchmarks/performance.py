@@ -1,6 +1,7 @@
-"""`python -m benchmarks.performance [FILE]`: docs/performance.md and .svg from what `make bench` wrote (bench.json).
+"""`python -m benchmarks.performance [--bench FILE] [--soak FILE]`: docs/performance.md and .svg from measured data.
 
-The data is kept beside them as docs/performance.json, so that a test can hold the page to it.
+The files are what the `--json` of the benchmarks and of the soak wrote. They are kept beside the page, as
+performance.json and performance-soak.json, so that a test can hold it to them; what is not named is read from there.
 """
 
 from __future__ import annotations
@@ -46,11 +47,27 @@ its own.
 ## Everything else that was measured
 
 {others}
+{soak}"""
+
+_SOAK = """
+## The soak
+
+One run of `python -m benchmarks.soak`, {minutes:.0f} minutes, whose data is
+[performance-soak.json](performance-soak.json): {events:,} market events, {orders} orders, {fills} fills and {faults}
+faults of the link. {machine}
+
+{checks}
+
+What became of every event that a consumer's stream received:
+
+{consumers}
 """
+_COUNTS = ("streams", "received", "delivered", "conflated", "filtered", "dropped")
+_OK = {True: "held", False: "FAILED", None: "not judged"}
 
 
-def render(data: Mapping[str, Any]) -> str:
-    """The page of the data that `--json` writes."""
+def render(data: Mapping[str, Any], soak: Mapping[str, Any] | None = None) -> str:
+    """The page of the data that the `--json` of benchmarks and soak write."""
     rows = data["rows"]
     scale = [row for row in rows if row["bench"] == "scale"]
     aims = [row for row in rows if row["aim"] is not None and row["bench"] != "scale"]
@@ -62,6 +79,22 @@ def render(data: Mapping[str, Any]) -> str:
         scale=_table(scale, ("symbols", "consumers")),
         aims=_table(aims, aimed=True),
         others=_table(others),
+        soak="" if soak is None else _soak(soak),
+    )
+
+
+def _soak(data: Mapping[str, Any]) -> str:
+    checks = [[check["name"], _OK[check["ok"]], check["text"]] for check in data["checks"]]
+    counts = [[name, *(f"{row[count]:,}" for count in _COUNTS)] for name, row in data["consumers"].items()]
+    return _SOAK.format(
+        minutes=data["lasted_seconds"] / 60,
+        events=data["minutes"][-1]["events"] if data["minutes"] else 0,
+        orders=sum(data["trading"]["placed"].values()),
+        fills=data["trading"]["fills"],
+        faults=sum(data["faults"].values()),
+        machine=_machine(data["machine"]),
+        checks=_markdown(["what must hold", "", "seen"], checks),
+        consumers=_markdown(["consumer", *_COUNTS], counts),
     )
 
 
@@ -87,6 +120,10 @@ def _table(rows: Sequence[Mapping[str, Any]], left_out: Sequence[str] = (), *, a
     cells = [[_name(row), *_figures(row), *(_aim(row) if aimed else []), _besides(row, left_out)] for row in rows]
     if not any(line[-1] for line in cells):
         head, cells = head[:-1], [line[:-1] for line in cells]
+    return _markdown(head, cells)
+
+
+def _markdown(head: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in (head, ["---"] * len(head), *cells))
 
 
@@ -115,14 +152,22 @@ def figure(value: float) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.performance", description="docs/performance.*")
-    parser.add_argument("file", type=Path, nargs="?", default=Path("bench.json"), help="what --json wrote")
+    parser.add_argument("--bench", type=Path, metavar="FILE", help="what the --json of the benchmarks wrote")
+    parser.add_argument("--soak", type=Path, metavar="FILE", help="what the --json of the soak wrote")
     parser.add_argument("--to", type=Path, default=DOCS, metavar="FOLDER", help="where the page goes (default docs)")
     chosen = parser.parse_args(arguments)
-    text = chosen.file.read_text()
+    kept, kept_soak = chosen.to / f"{NAME}.json", chosen.to / f"{NAME}-soak.json"
+    text = (chosen.bench or kept).read_text(encoding="utf-8")
+    source = chosen.soak or kept_soak
+    soak_text = source.read_text(encoding="utf-8") if source.exists() else None
     data = json.loads(text)
-    for ending, content in (("json", text), ("md", render(data)), ("svg", plot(data))):
-        (chosen.to / f"{NAME}.{ending}").write_text(content, encoding="utf-8")
-    print(f"written to {chosen.to / NAME}.md, .svg and .json")
+    page = render(data, None if soak_text is None else json.loads(soak_text))
+    files = {kept: text, chosen.to / f"{NAME}.md": page, chosen.to / f"{NAME}.svg": plot(data)}
+    if soak_text is not None:
+        files[kept_soak] = soak_text
+    for file, content in files.items():
+        file.write_text(content, encoding="utf-8")
+    print("written: " + ", ".join(map(str, files)))
     return 0
 
 
