@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -60,7 +60,7 @@ STORIES_READ = 2
 #: Ctrl-C before the first score.
 NOTHING_DONE = (
     "Interrupted before the first score, so there is no report. What models have answered and what a scan has ranked "
-    "is kept: the same command goes on from there."
+    "is kept: the same command goes on from here."
 )
 #: How to switch a model on, in one line.
 SWITCH_ON = (
@@ -258,7 +258,7 @@ class Job:
         interrupted = False
         with self._view.progress() as progress:
             screening = Screening(
-                self._collector(self._models.news),
+                self._collector(self._models.news, lambda done, total: progress("news", done, total)),
                 self._models.models,
                 self._screening_settings(),
                 alerts=self._desk(),
@@ -335,14 +335,17 @@ class Job:
         symbols = tuple(dict.fromkeys(spelling(symbol) for symbol in (*self._options.symbols, *ranked)))
         return Plan(symbols, day, self._models.small, self._models.large, self._options.top, RULES_VERSION)
 
-    def _collector(self, news: JsonBackend | None) -> EvidenceCollector:
-        """`news` None reads headlines by the lexicon alone."""
+    def _collector(
+        self, news: JsonBackend | None, told: Callable[[int, int], None] = lambda done, total: None
+    ) -> EvidenceCollector:
+        """`news` None reads headlines by the lexicon alone; `told` hears how many stories a model has read."""
 
         def name_of(symbol: str) -> str | None:
             return collector.company_name(symbol)
 
         settings = NewsSettings(read=STORIES_READ, in_flight=self._in_flight)
-        collector = EvidenceCollector(self._broker, read_news=NewsReader(Quarantine(news), settings, name_of=name_of))
+        reader = NewsReader(Quarantine(news), settings, name_of=name_of, progress=told)
+        collector = EvidenceCollector(self._broker, read_news=reader)
         return collector
 
     def _screening_settings(self) -> ScreeningSettings:

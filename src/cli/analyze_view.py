@@ -23,7 +23,7 @@ from .run_report import make_console
 #: Threat from which the table shows a row in this style, the highest first.
 STYLES: tuple[tuple[int, str], ...] = ((70, "bold red"), (40, "yellow"))
 #: What a stage is called while it runs.
-STAGES = {"evidence": "evidence", "small": "small model", "large": "large model"}
+STAGES = {"evidence": "evidence", "news": "news stories", "small": "small model", "large": "large model"}
 
 
 class AnalyzeView:

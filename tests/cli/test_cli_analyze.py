@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import threading
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 from moondev_ibkr.agents.analysis.analysis_store import FILE, AnalysisStore
+from moondev_ibkr.agents.analysis.collecting import EvidenceCollector
 
 from .conftest import Command, GatewayThread, free_port
 
@@ -217,3 +219,19 @@ def test_what_the_company_reports_is_evidence(on_market: Command) -> None:
     assert found["fundamentals.market_cap_m"] > 0
     assert found["fundamentals.employees"] >= 50
     assert found["fundamentals.revenue_growth_pct"] is not None
+
+
+@pytest.mark.parametrize("more", [(), ("--continuous",), ("--json",)])
+def test_ctrl_c_before_the_first_score_says_what_is_kept(
+    on_market: Command, monkeypatch: pytest.MonkeyPatch, more: tuple[str, ...], state: Path
+) -> None:
+    async def interrupted(*_: object) -> None:
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(EvidenceCollector, "collect", interrupted)
+    told = on_market("analyze", "AAPL", *more)
+    assert told.code == 130
+    assert "the same command goes on from here" in " ".join((told.out + told.err).split())
+    assert "kept" in told.out + told.err
+    assert told.out == "" or "--json" not in more
+    assert not (state / "simulation" / "analyses").exists(), "there is nothing to report"

@@ -106,7 +106,8 @@ class NewsReader:
     """Headlines of many symbols to rows of evidence; fits `collecting.NewsReader`.
 
     `name_of` tells a company's name by symbol where it is known. `articles` is asked for articles; None reads headlines
-    alone, whatever the settings say.
+    alone, whatever the settings say. `progress` hears how many stories models have read, of how many so far: the
+    stories of a list become known one symbol after another.
     """
 
     def __init__(
@@ -116,7 +117,9 @@ class NewsReader:
         *,
         name_of: Callable[[str], str | None] = lambda _: None,
         articles: ArticleReader | None = None,
+        progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> None:
+        self._progress, self._done, self._total = progress, 0, 0
         self._quarantine, self._name_of, self._articles = quarantine, name_of, articles
         self.settings = settings or NewsSettings()
         self._places = asyncio.Semaphore(self.settings.in_flight)
@@ -138,6 +141,9 @@ class NewsReader:
         # A millisecond a headline adds up over a long list, and the loop has a link to keep alive.
         stories = await asyncio.to_thread(distinct_stories, company, told)
         count = self.settings.read if self._quarantine.has_model or self._articles is not None else 0
+        if self._quarantine.has_model and stories[:count]:
+            self._total += len(stories[:count])
+            self._progress(self._done, self._total)
         read = await asyncio.gather(*(self._read(company, row, n) for n, row in enumerate(stories[:count])))
         return SymbolNews(symbol, as_of, tuple(sorted([*read, *stories[count:]], key=_rank)))
 
@@ -155,6 +161,9 @@ class NewsReader:
         async with self._places:
             body = await self._article(story) if number < self.settings.articles else None
             reading = await self._quarantine.read(company, story.headline, body)
+            if self._quarantine.has_model:
+                self._done += 1
+                self._progress(self._done, self._total)
             return replace(story, reading=reading, has_article=body is not None)
 
     async def _article(self, story: Story) -> Cleaned | None:

@@ -14,7 +14,7 @@ from .asking import Asked, Course, Target, Terms
 from .chat_backend import Completion
 from .model_client import Question
 from .pool import is_about_the_host
-from .prompts import schema_dict, schema_version, system_prompt, user_prompt
+from .prompts import schema_dict, schema_version, system_prompt, user_prompt, without_nonces
 from .request import Failure, Request, Result, Rung, T
 from .rules_backend import RulesBackend
 from .troubles import FAULTS, Fault, Trouble, trouble_of
@@ -98,12 +98,14 @@ class Ladder:
         now = asyncio.get_running_loop().time()
         left = climb.deadline - now
         alone = last and len(target.pool.hosts) - len(climb.avoid) <= 1
+        prompt = user_prompt(request, climb.complaint)
         question = Question(
             target.model,
             system_prompt(request),
-            user_prompt(request, climb.complaint),
+            prompt,
             request.max_tokens,
             schema=schema_dict(request.schema),
+            keyed_user=without_nonces(prompt, request.nonces) if request.nonces else None,
         )
         terms = Terms(
             self._purpose,

@@ -23,6 +23,8 @@ class Question:
     schema: Mapping[str, Any] | None = None
     temperature: float | None = 0.0
     options: Mapping[str, Any] = field(default_factory=dict)
+    #: `user` as it counts for the cache, where it holds words drawn at random; None for as it is.
+    keyed_user: str | None = None
 
     def key(self, backend: str, digest: str, schema_version: str) -> str:
         """SHA-256 in hex over everything that decides the answer."""
@@ -32,7 +34,7 @@ class Question:
             digest,
             schema_version,
             self.system,
-            self.user,
+            self.user if self.keyed_user is None else self.keyed_user,
             self.max_tokens,
             self.temperature,
             sorted((name, str(value)) for name, value in self.options.items()),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -39,6 +39,14 @@ def schema_version(schema: type[StructuredAnswer]) -> str:
 
 def system_prompt(request: Request[T]) -> str:
     return f"{request.system.strip()}\n\n{RULES}\n\nSchema:\n{schema_text(request.schema)}"
+
+
+def without_nonces(prompt: str, nonces: Sequence[str]) -> str:
+    """The prompt with each nonce as a control character and its number, which no evidence and no subject can hold: two
+    prompts become one only where they differ by their nonces alone."""
+    for number, nonce in enumerate(nonces):
+        prompt = prompt.replace(nonce, f"\x00{number}\x00")
+    return prompt
 
 
 def user_prompt(request: Request[T], complaint: str | None = None) -> str:

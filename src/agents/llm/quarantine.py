@@ -34,8 +34,8 @@ MOST_KEPT = 2_000
 class Quarantine:
     """Reads stories, one question each: none can speak for another. `backend` None reads by the lexicon alone.
 
-    `deadline` is seconds for one story. Readings of a model are kept by company and story while the object lives: the
-    random code of a question keeps the backend's own cache from knowing it again.
+    `deadline` is seconds for one story. Readings of a model are kept by company and story while the object lives, and
+    in the backend's cache, where the same story is known again under whatever code it was asked.
     """
 
     def __init__(
@@ -96,6 +96,7 @@ class Quarantine:
             priority=self._priority,
             deadline=self._deadline,
             max_tokens=120,
+            nonces=(spotlight.code, spotlight.mark),
         )
 
 

@@ -74,7 +74,8 @@ class Evidence:
 class Request(Generic[T]):
     """One question. `system` stays the same for all subjects, so that the engine's prompt cache serves it; `evidence`
     and `subject` come last. `deadline` is seconds for all rungs together, waiting in the queue included; `max_tokens`
-    bounds the answer. Raises InvalidRequest."""
+    bounds the answer. `nonces` are words drawn at random for this question alone, which do not decide its answer: an
+    earlier answer to the same question with others serves. Raises InvalidRequest."""
 
     system: str
     subject: str
@@ -83,6 +84,7 @@ class Request(Generic[T]):
     priority: Priority = Priority.NORMAL
     deadline: float = 60.0
     max_tokens: int = 700
+    nonces: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         ids = [row.id for row in self.evidence]

@@ -315,3 +315,20 @@ def test_features_have_no_room_for_text() -> None:
     """The schema's only strings are words of an enum."""
     schema = json.dumps(NewsFeatures.model_json_schema())
     assert schema.count('"type": "string"') == schema.count('"enum"') == 2
+
+
+async def test_stories_that_a_model_reads_are_counted_as_they_are_read() -> None:
+    heard: list[tuple[int, int]] = []
+    stories = [told(text, article=text) for text in (BAD, GOOD, PLAIN)]
+
+    def hear(done: int, total: int) -> None:
+        heard.append((done, total))
+
+    reader = NewsReader(Quarantine(Model()), NewsSettings(read=2), progress=hear)
+    await reader({"AAPL": stories, "MSFT": [], "IBM": NoData("headlines", "none")}, AS_OF)
+    assert heard[0] == (0, 2)
+    assert heard[-1] == (2, 2)
+    assert [done for done, _ in heard] == sorted(done for done, _ in heard)
+    heard.clear()
+    await NewsReader(Quarantine(), NewsSettings(read=2), progress=hear)({"AAPL": stories}, AS_OF)
+    assert heard == [], "the lexicon is no wait"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -17,10 +18,13 @@ from moondev_ibkr.agents.llm.news_features import Company, Topic, Way
 from moondev_ibkr.agents.llm.ollama_client import OllamaClient
 from moondev_ibkr.agents.llm.pool import Pool
 from moondev_ibkr.agents.llm.prices import load_prices
+from moondev_ibkr.agents.llm.prompts import without_nonces
 from moondev_ibkr.agents.llm.quarantine import Quarantine
+from moondev_ibkr.agents.llm.request import Evidence
 from moondev_ibkr.agents.llm.rules_backend import RulesBackend
 from moondev_ibkr.agents.llm.troubles import Trouble
 from moondev_ibkr.agents.llm.untrusted import Untrusted, cleaned
+from moondev_ibkr.brokers.errors import InvalidRequest
 
 from .model_server import Act, ModelServer, fails, missing, model_server, says
 
@@ -39,10 +43,11 @@ def server() -> Iterator[ModelServer]:
         yield served
 
 
-@pytest.fixture
-async def quarantine(server: ModelServer, tmp_path: Path) -> AsyncIterator[Quarantine]:
+@asynccontextmanager
+async def process(server: ModelServer, folder: Path) -> AsyncIterator[Quarantine]:
+    """A quarantine as one process has it: nothing of it is shared but the log's file."""
     calls = CallLog(
-        tmp_path / "llm.sqlite3",
+        folder / "llm.sqlite3",
         redact=lambda text: text,
         daily_cap=Decimal(5),
         now=lambda: datetime(2026, 11, 28, 15, tzinfo=UTC),
@@ -52,6 +57,12 @@ async def quarantine(server: ModelServer, tmp_path: Path) -> AsyncIterator[Quara
     yield Quarantine(Ladder([Target(pool, "small:8b", ledger)], RulesBackend({Assessment: no_rule}), purpose="news"))
     await pool.aclose()
     ledger.close()
+
+
+@pytest.fixture
+async def quarantine(server: ModelServer, tmp_path: Path) -> AsyncIterator[Quarantine]:
+    async with process(server, tmp_path) as made:
+        yield made
 
 
 async def test_a_server_is_sent_the_story_set_off_and_the_schema_of_features(
@@ -95,3 +106,27 @@ async def test_a_model_that_mends_its_answer_is_heard(server: ModelServer, quara
     reading = await quarantine.read(APPLE, STORY)
     assert (reading.model is not None, reading.trouble) == (True, None)
     assert "Your last answer was refused" in server.asked[1][1]["messages"][1]["content"]
+
+
+async def test_another_process_knows_a_story_again_under_another_code(server: ModelServer, tmp_path: Path) -> None:
+    server.plays(says(json.dumps(FEATURES)))
+    for _ in range(3):
+        async with process(server, tmp_path) as quarantine:
+            assert (await quarantine.read(APPLE, STORY)).model is not None
+    assert len(server.asked) == 1
+    async with process(server, tmp_path) as quarantine:
+        await quarantine.read(APPLE, cleaned(Untrusted("Apple's other supplier stops")))
+        await quarantine.read(Company("AAPL", "APPLE CORP"), STORY)
+        await quarantine.read(APPLE, STORY, cleaned(Untrusted("The supplier says so")))
+    assert len(server.asked) == 4, "another story, company or article is another question"
+    prompts = [request["messages"][1]["content"] for _, request in server.asked]
+    assert len({prompt.split("«")[1][:16] for prompt in prompts}) == 4, "each that is asked has a code of its own"
+
+
+def test_prompts_become_one_only_where_their_nonces_alone_differ() -> None:
+    one, other = "«aa»x.y«/aa» .", "«bb»x-y«/bb» -"
+    assert without_nonces(one, ("aa", ".")) == without_nonces(other, ("bb", "-"))
+    assert without_nonces(one, ("aa", ".")) != without_nonces("«aa»x y«/aa» .", ("aa", "."))
+    # a story cannot write the stand-in, since evidence holds no control character
+    with pytest.raises(InvalidRequest):
+        Evidence("e", "x\x000\x00y")
