@@ -17,6 +17,7 @@ from .domain.account import AccountSummary, PnL, Position
 from .domain.clock import Clock
 from .domain.fundamentals import Fundamentals
 from .domain.instrument import Instrument, InstrumentDetails, normalize_symbol
+from .domain.instrument import Symbol as Symbol
 from .domain.market_data import Bar, BarSize, BarSource, BarUpdate, MarketEvent, Quote, StreamKind
 from .domain.news import Article, Headline, NewsProvider
 from .domain.options import OptionActivity, OptionChain, OptionQuote
@@ -34,7 +35,6 @@ from .streams.tick_bars import TickBars
 if TYPE_CHECKING:
     import pandas as pd
 
-Symbol = str | Instrument
 _Event = TypeVar("_Event", covariant=True)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from ...brokers.base_broker import Symbol
+from ...brokers.domain.instrument import Symbol
 from ...brokers.domain.market_data import DataType, Quote
 from ...brokers.domain.sessions import Session
 from ...brokers.errors import BrokerError, LinkError, NoData, NotConnected

@@ -85,6 +85,10 @@ class Instrument:
         return " ".join(str(part) for part in parts if part)
 
 
+#: How a caller names what is meant: text is a US stock.
+Symbol = str | Instrument
+
+
 @dataclass(frozen=True, slots=True)
 class PriceIncrement:
     """Prices at or above `low_edge` move in steps of `increment` (IB market rule, message 93)."""

@@ -10,7 +10,7 @@ from statistics import median
 from typing import Protocol
 from zoneinfo import ZoneInfo
 
-from ....brokers.base_broker import Symbol
+from ....brokers.domain.instrument import Symbol
 from ....brokers.domain.market_data import Bar, BarSize, BarSource
 from ....brokers.domain.sessions import MarketHours, TradingDay
 from ....brokers.errors import BrokerError, LinkError, NoData
