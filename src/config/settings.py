@@ -160,6 +160,8 @@ class Settings(BaseSettings):
     request_timeout: Annotated[float, Field(gt=0, le=600)] = 30.0
     #: Streaming market-data lines that the account has (IB: 100 unless commissions, equity or boosters give more).
     market_data_lines: Annotated[int, Field(ge=1, le=10_000)] = 100
+    #: Lines of them that only symbols of positions and open orders may have; never more than a quarter.
+    reserved_lines: Annotated[int, Field(ge=0, le=1_000)] = 10
     #: Ask for delayed data where there is no subscription.
     delayed_data: bool = False
     #: Performance profile; see the table below the settings.

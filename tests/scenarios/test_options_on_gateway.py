@@ -66,17 +66,19 @@ async def test_a_round_stays_inside_the_allowance_however_many_contracts_it_has(
         assert all(isinstance(quote, OptionQuote) for quote in found.values())
 
 
-async def test_lines_that_streams_hold_are_not_taken():
+async def test_d12_streams_are_polled_while_a_question_needs_their_line_and_hot_symbols_are_not():
     async with adapter_world() as world:
         option = (await around_the_money(world))[0]
         world.adapter.data.lines.allowance = 2
         world.adapter.data.policy = DataPolicy(quote_deadline=1.0)
         stream = world.adapter.stream(["AAPL", "MSFT"])
         await anext(stream)
-        found = await world.adapter.option_quotes([option])
-        assert isinstance(found[option], InvalidRequest)
-        await stream.aclose()
         assert isinstance((await world.adapter.option_quotes([option]))[option], OptionQuote)
+        held = [await world.adapter.contracts.qualify(symbol) for symbol in ("AAPL", "MSFT")]
+        world.adapter.data.lines.pinned = lambda: held
+        world.adapter.data.lines.look()
+        assert isinstance((await world.adapter.option_quotes([option]))[option], InvalidRequest)
+        await stream.aclose()
 
 
 async def test_a_chain_is_asked_for_once_a_session_and_by_all_at_once():

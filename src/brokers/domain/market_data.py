@@ -35,7 +35,7 @@ class Quote:
 
     Prices in the instrument's currency, sizes in shares; None where the source gave nothing. `close` is the previous
     session's close. `halted` None when the source does not tell. `source` names the door, `suspect` says why a second
-    source disagrees (None: it does not).
+    source disagrees (None: it does not). `polled`: the symbol has no market-data line, and this is its last snapshot.
     """
 
     instrument: Instrument
@@ -55,6 +55,7 @@ class Quote:
     data_type: DataType = DataType.LIVE
     source: str = ""
     suspect: str | None = None
+    polled: bool = False
 
     @property
     def is_two_sided(self) -> bool:

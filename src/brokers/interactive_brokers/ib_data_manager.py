@@ -7,7 +7,7 @@ import logging
 import weakref
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from ...config.settings import Settings
@@ -21,6 +21,7 @@ from ..streams.defaults import StreamDefaults
 from ..streams.open_stream import OpenStream
 from .ib_contracts import ContractBook, as_instrument
 from .ib_history import HistoryStore, Series
+from .ib_line_budget_terms import TERMS, BudgetTerms
 from .ib_lines import LineKeeper
 from .ib_live_bars import LiveBars
 from .ib_second_source import QuoteSource, SecondOpinion
@@ -40,6 +41,8 @@ class DataPolicy:
     """
 
     lines: int = 100
+    #: How the lines are shared among symbols (docs/subscriptions.md).
+    budget: BudgetTerms = TERMS
     quote_deadline: float = 11.0
     #: Lines at once for questions that open one of their own (options), so that quotes keep the others.
     lines_for_questions: int = 30
@@ -57,6 +60,7 @@ class DataPolicy:
     def from_settings(cls, settings: Settings) -> DataPolicy:
         return cls(
             lines=settings.market_data_lines,
+            budget=replace(TERMS, reserved=settings.reserved_lines),
             lines_for_questions=max(1, settings.market_data_lines * 3 // 10),
             quote_deadline=min(11.0, settings.request_timeout),
             streams=StreamDefaults.from_profile(settings.performance),
@@ -66,8 +70,8 @@ class DataPolicy:
 class IBDataManager:
     """Quotes, streams, bars and reference questions over one transport.
 
-    A contract that was asked for once keeps its line until the allowance needs it for another (the least recently
-    used goes first; lines of running streams stay).
+    A contract that was asked for once keeps its line until the budget needs it for another; what streams want beyond
+    the account's lines is polled.
     """
 
     def __init__(
@@ -93,8 +97,12 @@ class IBDataManager:
         )
         #: Contract number -> the last snapshot, asked for because its line had been quiet.
         self._snapshots: dict[int, Quote] = {}
-        self.lines = LineKeeper(transport, self.policy.lines, self._forget)
+        share = self.policy.lines_for_questions / self.policy.lines
+        self.lines = LineKeeper(
+            transport, self.policy.lines, self._forget, clock, self.policy.budget, share_for_questions=share
+        )
         self.streams = Streams(transport, contracts, self.lines, self.policy)
+        self.lines.add_listener(self.streams.hub)
         self._live: weakref.WeakSet[LiveBars] = weakref.WeakSet()
         self._restored = asyncio.Event()
         #: Why the symbols that the last `quotes` left out have no quote.
@@ -151,16 +159,24 @@ class IBDataManager:
             self._snapshots[instrument.con_id or 0] = snapshot
             return snapshot
         self.asked += 1
-        number = instrument.con_id or 0
-        async with self.lines.awaiting(number):
-            try:
-                quote = await line.first(deadline)
-            except RequestFailed:
-                self.lines.let_go(number)
-                raise
+        quote = await self._first(instrument, line, deadline)
         if not _has_price(quote):
             raise NoData(f"quote of {instrument}", "the broker sent no price", "the market may be closed")
         return quote
+
+    async def _first(self, instrument: Instrument, line: QuoteLine, deadline: float) -> Quote:
+        """A line that is refused because there are too many is asked for once more, and comes by snapshot then."""
+        async with self.lines.awaiting(instrument.con_id or 0):
+            try:
+                return await line.first(deadline)
+            except RequestFailed as error:
+                if not self.lines.failed(instrument, error):
+                    raise
+            try:
+                return await (await self.lines.take(instrument, deadline)).first(deadline)
+            except RequestFailed as error:
+                self.lines.failed(instrument, error)
+                raise
 
     async def quotes(self, symbols: Iterable[Symbol]) -> dict[str, Quote]:
         """Many quotes in one round: every line is asked for at once, and all are awaited under one deadline.

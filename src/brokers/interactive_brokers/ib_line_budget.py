@@ -85,6 +85,11 @@ class LineBudget:
         return self.room - (self._book.lines - self._book.pinned_lines)
 
     @property
+    def is_full(self) -> bool:
+        """Whether lines of news and questions leave not even one for polls."""
+        return self._shared() < 1
+
+    @property
     def most_promoted(self) -> int:
         """How many symbols events may make HOT at once."""
         return int(self.room * self.terms.hot_share) or min(1, self.room)
@@ -192,7 +197,7 @@ class LineBudget:
             self._set_line(want, True)
             return Turn.LINE, Changes(closed, (number,))
         waits = idle is not None or self.questions or any(one.awaited and not one.is_wanted for one in self._book)
-        if not waits and self._shared() >= 1:
+        if not waits and not self.is_full:
             return self._ask_poll(want)
         self._book.note(want, now)
         return (Turn.WAIT if waits else Turn.NEVER), Changes(closed)

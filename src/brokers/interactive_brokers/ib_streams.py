@@ -72,7 +72,7 @@ class Streams:
         try:
             for instrument in wanted:
                 if StreamKind.QUOTES in kinds:
-                    await self._hold_line(instrument, stream)
+                    self._hold_line(instrument, stream)
                 self._take_feeds(instrument, kinds, stream)
                 if StreamKind.NEWS in kinds:
                     await self._take_news(instrument, providers, stream)
@@ -110,10 +110,10 @@ class Streams:
             raise NoPermission("a stream of news", "this login has no news provider", "subscribe to one for the API")
         return providers
 
-    async def _hold_line(self, instrument: Instrument, stream: MarketStream) -> None:
+    def _hold_line(self, instrument: Instrument, stream: MarketStream) -> None:
+        """The contract's line, or its polls where the account has no line left."""
         number = instrument.con_id or 0
-        line = await self._lines.take(instrument, self.policy.quote_deadline)
-        self._lines.hold(number)
+        line = self._lines.keep(instrument)
         self._held.setdefault(stream, []).append(number)
         if line.last_update is not None:
             # a new consumer begins with what is known, not with silence

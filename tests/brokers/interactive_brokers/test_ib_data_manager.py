@@ -120,18 +120,20 @@ async def test_d12_the_least_recently_used_line_makes_room(make, transport):
     assert transport.most_lines == 2
 
 
-async def test_d12_lines_of_running_streams_are_never_taken_away(make, transport):
-    transport.quotes = {"AAPL": AAPL_PRICES, "MSFT": AAPL_PRICES}
-    data = make(lines=1)
+async def test_d12_a_stream_gives_its_line_to_polls_when_more_is_asked_for_than_there_are_lines(make, transport):
+    transport.quotes = {"AAPL": AAPL_PRICES, "MSFT": AAPL_PRICES | {"bid": 99.0}}
+    data = make(lines=1, quote_deadline=5)
     stream = data.stream(["AAPL"], [StreamKind.QUOTES])
     opening = asyncio.ensure_future(anext(stream))
     await until(lambda: 265598 in transport.lines and transport.lines[265598].last_update is not None)
-    with pytest.raises(InvalidRequest, match="in use by streams"):
-        await data.quote("MSFT")
     data.streams.hub.on_lines([transport.lines[265598]])
-    await opening
+    first = await opening
+    assert (first.bid, first.polled) == (150.0, False)
+    quote = await data.quote("MSFT")
+    assert (quote.bid, quote.polled) == (99.0, True)
+    assert not transport.lines, "the one line is for polls now"
     await stream.aclose()
-    assert (await data.quote("MSFT")).bid == 150.0
+    assert not (await data.quote("MSFT")).polled
 
 
 async def test_b5_a_second_source_that_disagrees_makes_the_quote_suspect(make, transport, clock):
