@@ -27,10 +27,12 @@ from ..brokers.domain.sessions import Session
 from ..brokers.errors import BrokerError, ConnectFailed, DeadlineExceeded, LiveNotAllowed, NoPermission, RequestFailed
 from ..brokers.interactive_brokers.config.ib_config import PortalSettings, TwsSettings
 from ..brokers.interactive_brokers.ib_async_client import IbAsyncClient
+from ..brokers.interactive_brokers.ib_pool_endpoints import opener_for
 from ..brokers.interactive_brokers.ib_sessions import PACE_FILE, PORTAL, TWS
 from ..brokers.interactive_brokers.ib_transport import BarRequest, IbTransport
 from ..config.settings import SIMULATED_ACCOUNT, TWS_PORTS, Environment, FailoverMode, Settings
 from .boundary import FAILED, OK, print_json, run_async
+from .gateway_checks import as_data, gateway_checks, show_gateways
 from .journal_checks import Check, Verdict, journal_check, pen_checks
 from .opening import Opening, door_of, on_paper, settings_for
 from .options import BrokerChoice, BrokerOption, ConfigOption, JsonOption, LiveOption
@@ -89,11 +91,16 @@ def doctor(
 
 async def examine(opening: Opening, settings: Settings, symbol: str, as_json: bool) -> int:
     async with reachable(opening, settings) as reached:
-        checks = [check async for check in checklist(reached, symbol, door_of(opening.broker))]
+        door = door_of(opening.broker)
+        checks = [check async for check in checklist(reached, symbol, door)]
+        found, gateways = await gateway_checks(reached, lambda own: client_of(own, door))
+        checks += found
     if as_json:
-        print_json({"checks": [asdict(check) for check in checks]})
+        print_json({"checks": [asdict(check) for check in checks], "gateways": [as_data(one) for one in gateways]})
     else:
-        show(checks, make_console())
+        console = make_console()
+        show(checks, console)
+        show_gateways(gateways, console)
     return FAILED if any(check.verdict is Verdict.FAIL for check in checks) else OK
 
 
@@ -117,13 +124,15 @@ async def checklist(settings: Settings, symbol: str, door: str = TWS) -> AsyncIt
         yield check
     if door == TWS and settings.failover is not FailoverMode.OFF:
         yield await standby_check(settings)
-    client: IbTransport
-    if door == PORTAL:
-        client = portal_client(settings)
-    else:
-        client = IbAsyncClient(TwsSettings.from_settings(settings))
-    async for check in examination(settings, symbol, client, where):
+    async for check in examination(settings, symbol, client_of(settings, door), where):
         yield check
+
+
+def client_of(settings: Settings, door: str) -> IbTransport:
+    """The door itself, without what stands beside it. Raises ConfigurationError."""
+    if door == PORTAL:
+        return portal_client(settings)
+    return IbAsyncClient(TwsSettings.from_settings(settings), opener=opener_for(settings.order_gateway))
 
 
 def portal_client(settings: Settings) -> IbPortalClient:

@@ -46,6 +46,8 @@ from .ib_transport import (
     ScheduledSession,
     StartupSection,
     SymbolMatch,
+    Traffic,
+    added,
 )
 
 _Answer = TypeVar("_Answer")
@@ -268,6 +270,9 @@ class DoorPair:
 
     def latencies(self) -> Mapping[str, Sequence[float]]:
         return self.live.latencies()
+
+    def traffic(self) -> Traffic:
+        return added(door.traffic() for door in self.doors)
 
     async def market_time(self) -> datetime:
         return await self._read(lambda door: door.market_time())

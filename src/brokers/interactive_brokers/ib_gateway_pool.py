@@ -27,7 +27,7 @@ from .ib_pool_lines import Moved, PoolLines
 from .ib_pool_member import GatewayStatus, PoolMember, PoolPolicy
 from .ib_pool_orders import OrderHalf
 from .ib_pool_questions import QuestionHalf
-from .ib_transport import LinkEvent, LinkEventKind, LinkListener, LinkScope, LinkState, MarketListener
+from .ib_transport import LinkEvent, LinkEventKind, LinkListener, LinkScope, LinkState, MarketListener, Traffic, added
 
 logger = logging.getLogger(__name__)
 
@@ -95,6 +95,12 @@ class GatewayPool(OrderHalf, QuestionHalf):
         if not task.cancelled() and task.exception() is not None:
             logger.error("task %s failed", task.get_name(), exc_info=task.exception())
 
+    async def examine(self) -> tuple[GatewayStatus, ...]:
+        """Connect every gateway once, whether or not the others are there, ask each the time, and tell what was found.
+        The caller disconnects."""
+        await asyncio.gather(*(member.examine() for member in self.members))
+        return self.status()
+
     def status(self) -> tuple[GatewayStatus, ...]:
         """One row a gateway, the order gateway first."""
         return tuple(member.status() for member in self.members)
@@ -111,6 +117,9 @@ class GatewayPool(OrderHalf, QuestionHalf):
     def latencies(self) -> Mapping[str, Sequence[float]]:
         asked = {f"gateway {member.name}": tuple(member.latencies) for member in self.members}
         return {**self.orders.latencies(), **asked}
+
+    def traffic(self) -> Traffic:
+        return added(member.transport.traffic() for member in self.members)
 
     async def market_time(self) -> datetime:
         if self.orders.state is LinkState.READY:
@@ -274,6 +283,7 @@ class GatewayPool(OrderHalf, QuestionHalf):
         while True:
             await asyncio.sleep(self.policy.beat_every / 2)
             for member in self.members:
+                member.sample()
                 if member.needs_heartbeat:
                     self._spawn(member.beat(), f"heartbeat {member.name}")
             self._look_at_backups()

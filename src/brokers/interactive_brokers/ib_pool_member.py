@@ -25,6 +25,8 @@ from .ib_transport import IbTransport, LinkEvent, LinkEventKind, LinkState
 _Answer = TypeVar("_Answer")
 #: Latencies kept for the statistics.
 KEPT = 1_000
+#: Looks at the counters that rates are made of; the pool takes one every `beat_every / 2`.
+LOOKS = 11
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +66,11 @@ class GatewayStatus:
     """Health and statistics of one gateway.
 
     `has_orders`: orders go through it and nowhere else. `heartbeat_age`: monotonic seconds since its last answer, None
-    before the first. `last_error` "" when there was none. `sessions` established so far. `errors` are questions that it
-    left unanswered or refused for its own reasons; "no such data" is an answer. Latencies of questions are milliseconds
-    over the last thousand, None before the first.
+    before the first. `round_trip`: milliseconds of the latest heartbeat, None before it. `last_error` "" when there was
+    none. `sessions` established so far, each but the first a reconnect. `errors` are questions that it left unanswered
+    or refused for its own reasons; "no such data" is an answer. Latencies of questions are milliseconds over the last
+    thousand, None before the first. Bytes are those of the API's messages, before TLS; rates are a second's over the
+    last ten or so, None before two looks.
     """
 
     name: str
@@ -87,6 +91,21 @@ class GatewayStatus:
     p50: float | None
     p95: float | None
     p99: float | None
+    round_trip: float | None
+    bytes_in: int
+    bytes_out: int
+    bytes_in_rate: float | None
+    bytes_out_rate: float | None
+    request_rate: float | None
+
+    @property
+    def role(self) -> str:
+        """ "orders" (and data), "backup" or "data"."""
+        return "orders" if self.has_orders else "backup" if self.is_backup else "data"
+
+    @property
+    def reconnects(self) -> int:
+        return max(0, self.sessions - 1)
 
 
 class PoolMember:
@@ -104,6 +123,8 @@ class PoolMember:
         self.lines = self.streams = 0
         self.in_flight = self.requests = self.errors = self.sessions = self.lost = 0
         self.latencies: deque[float] = deque(maxlen=KEPT)
+        #: (monotonic seconds, bytes received, bytes sent, requests) at the latest looks.
+        self._looks: deque[tuple[float, int, int, int]] = deque(maxlen=LOOKS)
         self.last_error = ""
         self.on_refused: Callable[[PoolMember, str], None] = lambda member, why: None
         #: Whether this member should be connected now.
@@ -237,26 +258,54 @@ class PoolMember:
         self._answered = self._clock.monotonic()
         self._owes_since = None
 
+    async def examine(self) -> None:
+        """One attempt to connect, and one heartbeat; what fails is in the status."""
+        if self.transport.state is LinkState.DOWN and not await self._connect():
+            return
+        await self.beat()
+
+    def sample(self) -> None:
+        """Look at the counters, for the rates."""
+        traffic = self.transport.traffic()
+        self._looks.append((self._clock.monotonic(), traffic.received, traffic.sent, self.requests))
+
+    def _rates(self) -> tuple[float | None, float | None, float | None]:
+        if len(self._looks) < 2:
+            return None, None, None
+        (began, *before), (ended, *after) = self._looks[0], self._looks[-1]
+        received, sent, requests = (
+            (later - earlier) / (ended - began) for later, earlier in zip(after, before, strict=True)
+        )
+        return received, sent, requests
+
     def status(self) -> GatewayStatus:
         told = distribution(self.latencies, len(self.latencies)) if self.latencies else {}
-        age = None if self._answered is None else self._clock.monotonic() - self._answered
+        trips = self.transport.latencies().get("round_trip", ())
+        traffic = self.transport.traffic()
+        received_rate, sent_rate, request_rate = self._rates()
         return GatewayStatus(
-            self.name,
-            self.terms.mode,
-            self.transport.state,
-            self.terms.is_backup,
-            self.has_orders,
-            self.is_responsive,
-            age,
-            self.last_error,
-            self.sessions,
-            self.lost,
-            self.lines,
-            self.streams,
-            self.in_flight,
-            self.requests,
-            self.errors,
-            told.get("p50"),
-            told.get("p95"),
-            told.get("p99"),
+            name=self.name,
+            mode=self.terms.mode,
+            state=self.transport.state,
+            is_backup=self.terms.is_backup,
+            has_orders=self.has_orders,
+            is_responsive=self.is_responsive,
+            heartbeat_age=None if self._answered is None else self._clock.monotonic() - self._answered,
+            last_error=self.last_error,
+            sessions=self.sessions,
+            lost=self.lost,
+            lines=self.lines,
+            streams=self.streams,
+            in_flight=self.in_flight,
+            requests=self.requests,
+            errors=self.errors,
+            p50=told.get("p50"),
+            p95=told.get("p95"),
+            p99=told.get("p99"),
+            round_trip=trips[-1] * 1000 if trips else None,
+            bytes_in=traffic.received,
+            bytes_out=traffic.sent,
+            bytes_in_rate=received_rate,
+            bytes_out_rate=sent_rate,
+            request_rate=request_rate,
         )

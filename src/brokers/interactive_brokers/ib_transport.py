@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -171,6 +171,20 @@ LinkListener = Callable[[LinkEvent], None]
 PositionListener = Callable[[Position], None]
 
 
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """Bytes of the API's own messages over every session since the transport was made, as they are before TLS."""
+
+    received: int = 0
+    sent: int = 0
+
+
+def added(traffic: Iterable[Traffic]) -> Traffic:
+    """All of it together."""
+    each = tuple(traffic)
+    return Traffic(sum(one.received for one in each), sum(one.sent for one in each))
+
+
 class IbTransport(OrderPort, Protocol):
     """A door to IB. Requests raise NotConnected, LinkLost, DeadlineExceeded, RequestFailed (and its subclasses)."""
 
@@ -323,6 +337,8 @@ class IbTransport(OrderPort, Protocol):
     def latencies(self) -> Mapping[str, Sequence[float]]:
         """Stage -> recent durations in seconds: send (in the queue), round_trip."""
         ...
+
+    def traffic(self) -> Traffic: ...
 
     @property
     def minimum_quantity(self) -> Decimal:

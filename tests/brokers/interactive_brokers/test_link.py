@@ -473,6 +473,18 @@ async def test_statistics_count_what_passed() -> None:
     assert stats.numMsgSent == 2
 
 
+async def test_traffic_is_counted_over_every_link() -> None:
+    peer = await Peer().ready()
+    version = len(msg(178, "20260105 10:00:00 EST"))
+    sent = len(peer.transport.written)
+    assert peer.link.traffic() == (version + len(LOG_ON), sent)
+    await peer.hang_up()
+    assert peer.link.traffic() == (version + len(LOG_ON), sent)
+    await peer.ready()
+    assert peer.link.traffic() == (2 * (version + len(LOG_ON)), sent + len(peer.transport.written))
+    peer.link.disconnect()
+
+
 async def test_a_closing_transport_takes_nothing() -> None:
     connection = LinkConnection()
     assert connection.write(b"x") is False

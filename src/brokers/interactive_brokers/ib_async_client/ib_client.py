@@ -37,6 +37,7 @@ from ..ib_transport import (
     ScheduledSession,
     StartupSection,
     SymbolMatch,
+    Traffic,
 )
 from ..ib_vocabulary import to_decimal
 from .account_feed import AccountFeed
@@ -155,6 +156,9 @@ class IbAsyncClient(NullListener):
 
     def latencies(self) -> Mapping[str, Sequence[float]]:
         return {"send": self._orders.send_times, "round_trip": self._session.round_trips}
+
+    def traffic(self) -> Traffic:
+        return Traffic(*self._api.client.traffic())
 
     async def _answer(self, what: str, answer: Awaitable[Any], deadline: float | None = None) -> Any:
         return await self._session.within(what, answer, deadline or self._settings.request_deadline)

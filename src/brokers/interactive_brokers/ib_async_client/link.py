@@ -63,6 +63,8 @@ class TwsLink(Client):
         self.connection_time = ""
         #: Loop time of the last bytes received; a probe is not needed while it is recent.
         self.last_received = 0.0
+        #: Bytes received and sent by links that have ended.
+        self._past = (0, 0)
         self._now: Callable[[], float] = time.monotonic
         super().__init__(wrapper)
         self.decoder = LinkDecoder(wrapper, 0, self._on_malformed)
@@ -224,6 +226,13 @@ class TwsLink(Client):
     def messages_received(self) -> int:
         return self._reader.messages if self._reader is not None else 0
 
+    def traffic(self) -> tuple[int, int]:
+        """Bytes received and sent by every link so far."""
+        received, sent = self._past
+        if self.connState == Client.DISCONNECTED:
+            return self._past
+        return received + self._numBytesRecv, sent + self.conn.numBytesSent
+
     def connectionStats(self) -> Any:
         self._require_ready()
         self._numMsgRecv = self.messages_received
@@ -327,6 +336,7 @@ class TwsLink(Client):
         if self.connState == Client.DISCONNECTED:
             return
         was_ready = self._apiReady
+        self._past = self.traffic()
         connection, queue, ready = self.conn, self._queue, self._ready
         if self._reader is not None:
             self._reader.close()

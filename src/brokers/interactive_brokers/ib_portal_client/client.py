@@ -32,12 +32,14 @@ from ..ib_transport import (
     ScheduledSession,
     StartupSection,
     SymbolMatch,
+    Traffic,
 )
 from .account_feed import AccountFeed
 from .contracts import Contracts
 from .history import History
 from .limits import LIMITS, Lanes, PortalLimit
 from .market_lines import MarketLines
+from .metered_wire import MeteredWire
 from .oauth import OAuthSession
 from .oauth_credentials import OAuthCredentials
 from .order_channel import OrderChannel
@@ -94,7 +96,7 @@ class IbPortalClient:
         self._settings = settings or PortalSettings()
         self.clock = clock or MarketClock()
         self._check_accounts = check_accounts
-        self._wire = wire or make_wire(self._settings)
+        self._wire = MeteredWire(wire or make_wire(self._settings))
         memory = PaceFile(self._settings.pace_file, self._settings.url) if self._settings.pace_file else None
         self._lanes = Lanes(self._wire, limits, self._settings.penalty, memory)
         self._stream = Stream(self._wire, self._settings)
@@ -227,6 +229,9 @@ class IbPortalClient:
 
     def latencies(self) -> Mapping[str, Sequence[float]]:
         return {"send": self._lanes.waits, "round_trip": self._session.handshake.round_trips}
+
+    def traffic(self) -> Traffic:
+        return Traffic(self._wire.received, self._wire.sent)
 
     # SessionOwner
 

@@ -14,7 +14,13 @@ from moondev_ibkr.brokers.domain.market_data import DataType, Quote
 from moondev_ibkr.brokers.errors import BrokerError, LinkLost
 from moondev_ibkr.brokers.interactive_brokers.ib_gateway_pool import GatewayPool
 from moondev_ibkr.brokers.interactive_brokers.ib_pool_member import GatewayTerms, PoolMember, PoolPolicy
-from moondev_ibkr.brokers.interactive_brokers.ib_transport import LinkEvent, LinkEventKind, LinkScope, LinkState
+from moondev_ibkr.brokers.interactive_brokers.ib_transport import (
+    LinkEvent,
+    LinkEventKind,
+    LinkScope,
+    LinkState,
+    Traffic,
+)
 
 from tests.sim.loop import VirtualLoop
 
@@ -184,6 +190,9 @@ class FakeGateway:
 
     def latencies(self) -> dict[str, list[float]]:
         return {}
+
+    def traffic(self) -> Traffic:
+        return Traffic(received=1000 * self.asked, sent=100 * self.asked)
 
     # orders
 

@@ -502,6 +502,27 @@ def test_statistics_count_requests_errors_and_latency_by_gateway() -> None:
     virtually(story)
 
 
+def test_statistics_tell_bytes_rates_and_reconnects_by_gateway() -> None:
+    async def story(world: PoolWorld) -> None:
+        assert world.pool.status()[0].request_rate is None
+        for _ in range(20):
+            await ask(world, 3)
+            await asyncio.sleep(1)
+        first, *others = world.pool.status()
+        assert (first.bytes_in, first.bytes_out) == (1000 * first.requests, 100 * first.requests)
+        assert first.request_rate == pytest.approx(1.0, rel=0.15)
+        assert first.bytes_in_rate == pytest.approx(1000.0, rel=0.15)
+        assert first.bytes_out_rate == pytest.approx(100.0, rel=0.15)
+        assert world.pool.traffic().received == 60_000
+        assert [row.role for row in (first, *others)] == ["orders", "data", "data"]
+        world.gateways[1].lose()
+        await asyncio.sleep(5)
+        world.gateways[1].come_back()
+        assert [row.reconnects for row in world.pool.status()] == [0, 1, 0]
+
+    virtually(story)
+
+
 def test_live_bars_are_counted_where_they_are() -> None:
     async def story(world: PoolWorld) -> None:
         handle, _ = await world.pool.live_bars(None, None)  # type: ignore[arg-type]
