@@ -71,7 +71,7 @@ class PaperBroker(ManagedBroker):
     """Paper trading with no account and no socket.
 
     `speed` is market seconds per real second (1: real time); None leaves time to `advance_to`, for tests and
-    back-tests. `streams` is what a consumer of a stream gets who chooses nothing: every quote, each in its turn.
+    back-tests. `streams` is what a consumer of a stream gets who chooses nothing: every quote in its turn, at once.
     """
 
     name = "paper"
@@ -96,7 +96,7 @@ class PaperBroker(ManagedBroker):
         self.scans = PaperScans(exchange, self.options.market)
         self._reports = CompanyReports(exchange)
         self._paper_port = PaperPort(exchange)
-        self._hub = StreamHub(streams or StreamDefaults(every_quote=True))
+        self._hub = StreamHub(streams or StreamDefaults(every_quote=True, batch_seconds=0.0))
         self._stop_feed: Callable[[], None] | None = None
         self._speed = speed
         self._clock_task: asyncio.Task[None] | None = None
@@ -131,7 +131,7 @@ class PaperBroker(ManagedBroker):
 
         `symbols` selects among the bars; `start` is the first day replayed. `journal` None keeps it in memory. `risk`
         gives limits as plain values by the names of RiskPolicy, as in Settings.risk, in the place of `policy`.
-        `profile` is the performance profile of the streams (None: every quote, without conflation).
+        `profile` is the performance profile of the streams (None: every quote, at once).
         Raises InvalidData, InvalidRequest or UnknownInstrument for bars that cannot serve, and ConfigurationError for
         limits that cannot be, or for both kinds of them.
         """

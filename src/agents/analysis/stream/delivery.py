@@ -9,8 +9,8 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Protocol, Self
 
-from ....brokers.base_broker import Subscription, Symbol
-from ....brokers.domain.market_data import BarSize, Gap, MarketEvent, Quote, Resumed, StreamKind
+from ....brokers.base_broker import MarketSubscription, Symbol
+from ....brokers.domain.market_data import BarSize, Gap, Lost, MarketEvent, Quote, Resumed, StreamKind
 from ....brokers.errors import BrokerError, InvalidRequest, NoData
 from ..collecting import spelling
 from .agent_feed import QUEUE_LIMIT, AgentEvent, AgentFeed
@@ -33,7 +33,7 @@ class EventSource(DayReader, Protocol):
 
     def stream(
         self, symbols: Iterable[Symbol], kinds: Iterable[StreamKind] = (StreamKind.QUOTES,)
-    ) -> Subscription[MarketEvent]: ...
+    ) -> MarketSubscription: ...
 
 
 class StreamEvents:
@@ -57,11 +57,11 @@ class StreamEvents:
             raise InvalidRequest("stream events", "no symbol was named", "name the symbols to watch")
         self.errors: dict[str, BrokerError] = {}
         self.failures: dict[str, int] = {}
-        self.quotes = 0
+        self.quotes = self.lost = 0
         self._source, self._table, self._promote, self._volume_bars = source, table, promote, volume_bars
         self._watches: dict[str, SymbolWatch] = {}
         self._feeds: list[AgentFeed] = []
-        self._stream: Subscription[MarketEvent] | None = None
+        self._stream: MarketSubscription | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._loading: asyncio.Task[None] | None = None
         self._stale: set[str] = set()
@@ -133,9 +133,11 @@ class StreamEvents:
             feed.end()
 
     def statistics(self) -> dict[str, Any]:
-        """Counts: quotes seen and left out, and for each agent what was delivered, dropped and failed."""
+        """Counts: quotes seen, lost on the way here and left out, and for each agent what was delivered, dropped and
+        failed."""
         return {
             "quotes": self.quotes,
+            "lost": self.lost,
             "skipped": {name: dict(watch.skipped) for name, watch in self._watches.items() if watch.skipped},
             "missing": {
                 name: dict(watch.day.missing)
@@ -152,20 +154,26 @@ class StreamEvents:
             },
         }
 
-    async def _consume(self, stream: Subscription[MarketEvent]) -> None:
+    async def _consume(self, stream: MarketSubscription) -> None:
         error: Exception | None = None
         try:
-            async for event in stream:
-                if isinstance(event, Quote):
-                    self._take(event)
-                elif isinstance(event, Gap | Resumed):
-                    self._mark(event)
+            async for batch in stream.batches():
+                for event in batch:
+                    self._hear(event)
         except Exception as failure:  # noqa: BLE001  the task's boundary: every agent is told, by its own iteration
             log.error("stream events ended: %s", failure)
             error = failure
         self._ended, self._error = True, error
         for feed in self._feeds:
             feed.end(error)
+
+    def _hear(self, event: MarketEvent) -> None:
+        if isinstance(event, Quote):
+            self._take(event)
+        elif isinstance(event, Gap | Resumed):
+            self._mark(event)
+        elif isinstance(event, Lost):
+            self.lost += event.count
 
     def _take(self, quote: Quote) -> None:
         watch = self._watches.get(quote.instrument.symbol)

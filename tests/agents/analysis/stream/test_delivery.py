@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -11,7 +11,7 @@ from moondev_ibkr.agents.analysis.stream.agent_feed import AgentFeed
 from moondev_ibkr.agents.analysis.stream_events import EventsLost, StreamEvent, StreamEventKind, stream_to_agents
 from moondev_ibkr.brokers.calendar import MarketCalendar, hours_of
 from moondev_ibkr.brokers.domain.instrument import Instrument, InstrumentDetails
-from moondev_ibkr.brokers.domain.market_data import Bar, Gap, MarketEvent, Quote, Resumed
+from moondev_ibkr.brokers.domain.market_data import Bar, Gap, Lost, MarketEvent, Quote, Resumed
 from moondev_ibkr.brokers.errors import LinkLost, NoData, UnknownInstrument
 
 OPEN = datetime(2026, 4, 15, 13, 30, tzinfo=UTC)
@@ -33,6 +33,10 @@ class Feed:
         if item is None:
             raise StopAsyncIteration
         return item
+
+    async def batches(self) -> AsyncIterator[list[MarketEvent]]:
+        async for event in self:
+            yield [event]
 
     async def aclose(self) -> None:
         self.queue.put_nowait(None)
@@ -89,6 +93,13 @@ async def test_an_agent_iterates_over_what_it_asked_for_and_another_is_called() 
         ("AAA", 3.48),
         ("BBB", -5.26),
     ]
+
+
+async def test_quotes_that_were_lost_on_the_way_are_counted() -> None:
+    source = Source()
+    async with stream_to_agents(source, ["AAA"]) as events:
+        await source.say(quote(1, 100), Lost(OPEN, 7, ("AAA",)), quote(2, 100))
+        assert (events.statistics()["quotes"], events.statistics()["lost"]) == (2, 7)
 
 
 async def test_a_slow_agent_loses_its_oldest_events_is_told_and_costs_nobody_else() -> None:
