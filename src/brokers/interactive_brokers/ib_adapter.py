@@ -47,6 +47,7 @@ from .ib_news import IBNews
 from .ib_options import IBOptions
 from .ib_order_manager import IBOrderManager, Rounded, rounded
 from .ib_pacing import HistoricalPacer
+from .ib_quote_table import QuoteTable, QuoteTables
 from .ib_risk_manager import IBRiskManager, shortable_shares
 from .ib_scanner import IBScanner
 from .ib_second_source import QuoteSource
@@ -101,6 +102,7 @@ class IBAdapter(ManagedBroker):
         self.pacer = HistoricalPacer(clock.monotonic)
         self.history = HistoryStore(transport, self.pacer, clock, self._session_close, keep=keep_history)
         self.data = IBDataManager(transport, self.contracts, self.history, clock, data, second_source)
+        self.tables = QuoteTables(self.contracts, self.data.lines, transport, self.data.policy.quote_deadline)
         calendar = calendar or MarketCalendar()
         self.options = IBOptions(transport, self.contracts, self.data, clock, calendar)
         self.news = IBNews(transport, self.contracts)
@@ -219,6 +221,7 @@ class IBAdapter(ManagedBroker):
     async def disconnect(self) -> None:
         self.feed_watch.stop()
         await self._stop_trading()
+        self.tables.close()
         await self.data.close()
         self.contracts.save()
         await (self.failover or self.transport).disconnect()
@@ -298,6 +301,10 @@ class IBAdapter(ManagedBroker):
         options: StreamOptions | None = None,
     ) -> MarketSubscription:
         return self.data.stream(symbols, kinds, options)
+
+    def quote_table(self, symbols: Iterable[Symbol]) -> QuoteTable:
+        """Quotes of many symbols as numpy columns, to be opened with `async with`; see docs/fast-path.md."""
+        return self.tables.table(symbols)
 
     @property
     def stream_hub(self) -> StreamHub:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 import asyncio
 from datetime import datetime, timedelta
+from typing import Any
 
 from ..domain.instrument import Instrument
 from ..domain.market_data import Quote
@@ -36,7 +37,7 @@ class WaitedLine(abc.ABC):
         self.time = time
         self.error: Exception | None = None
         #: What the compiled reader writes in tables of quotes, and whether it did for the present packet.
-        self.rows: tuple[object, ...] = ()
+        self.rows: tuple[Any, ...] = ()
         self.is_row_current = False
         self._source = source
         self._waiters: list[asyncio.Future[None]] = []
@@ -72,6 +73,14 @@ class WaitedLine(abc.ABC):
     def _silent(self, deadline: float) -> DeadlineExceeded:
         what, waited = f"first tick of {self.instrument}", timedelta(seconds=deadline)
         return DeadlineExceeded(what, waited, "the market may be closed")
+
+    def attach_row(self, cells: Any, updates: Any, changed: Any, row: int) -> None:
+        """Have a row of a `QuoteTable` written by the reader itself; for doors whose reader cannot, nothing to do."""
+        return
+
+    def detach_rows(self, cells: Any) -> None:
+        """Have no row of that table written any more."""
+        return
 
     def touch(self, now: float, time: datetime) -> None:
         """A value is new: `now` is monotonic, `time` market time."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import itertools
 import math
@@ -20,14 +21,30 @@ from ib_async.objects import IBDefaults
 from moondev_ibkr.brokers.domain.instrument import Instrument
 from moondev_ibkr.brokers.errors import LinkLost
 from moondev_ibkr.brokers.interactive_brokers.ib_async_client.api import TwsApi
+from moondev_ibkr.brokers.interactive_brokers.ib_async_client.fast_frames import WHY_NOT_COMPILED, CompiledFrameReader
 from moondev_ibkr.brokers.interactive_brokers.ib_async_client.frames import FrameReader
 from moondev_ibkr.brokers.interactive_brokers.ib_async_client.market_lines import MarketLines
 from moondev_ibkr.brokers.interactive_brokers.ib_async_client.translate import to_quote
+from moondev_ibkr.brokers.interactive_brokers.ib_quote_table import COLUMNS, QuoteTable
 
 NOW = datetime(2026, 1, 5, 15, 0, tzinfo=UTC)
 INSTRUMENTS = [Instrument(f"S{number}", con_id=number) for number in (1, 2, 3)]
 #: What only a reader of ib_async's own Tickers could want; a line's are nobody else's.
-NOT_KEPT = {"prevBid", "prevBidSize", "prevAsk", "prevAskSize", "ticks", "time", "timestamp", "defaults", "contract"}
+NOT_KEPT = {
+    *("prevBid", "prevBidSize", "prevAsk", "prevAskSize", "prevLast", "prevLastSize"),
+    *("ticks", "time", "timestamp", "defaults", "contract"),
+}
+readers = pytest.mark.parametrize(
+    "reader",
+    [
+        pytest.param(FrameReader, id="pure"),
+        pytest.param(
+            CompiledFrameReader,
+            id="compiled",
+            marks=pytest.mark.skipif(bool(WHY_NOT_COMPILED), reason=WHY_NOT_COMPILED),
+        ),
+    ],
+)
 
 
 def msg(*fields: object) -> bytes:
@@ -63,14 +80,12 @@ class Told:
 
 
 class Ours:
-    def __init__(self, defaults: IBDefaults | None = None) -> None:
+    def __init__(self, reader: type[FrameReader], defaults: IBDefaults | None = None) -> None:
         self.api = TwsApi(defaults=defaults)
         link = self.api.client
         link.connState, link._serverVersion, link._apiReady = Client.CONNECTED, 178, True
         link.decoder.serverVersion = 178
-        link._reader = FrameReader(
-            self.api.wrapper, link._on_message, link._on_malformed_tick, lambda why: pytest.fail(why)
-        )
+        link._reader = reader(self.api.wrapper, link._on_message, link._on_malformed_tick, lambda why: pytest.fail(why))
         link.reqMktData = link.cancelMktData = lambda *_: None
         self.feed = link._on_data
         self.market = MarketLines(self.api, StillClock(), "tws", delayed_data=False)
@@ -113,23 +128,36 @@ requests = st.sampled_from([1, 2, 3, "01", 99])
 messages = st.one_of(
     st.builds(lambda r, t, p, s: msg(1, 6, r, t, p, s, 1), requests, st.sampled_from([1, 2]), prices, sizes),
     st.builds(
-        lambda r, t, p, s: msg(1, 6, r, t, p, s, 1), requests, st.sampled_from([1, 2, 4, 6, 9, 66, 67]), prices, sizes
+        lambda r, t, p, s: msg(1, 6, r, t, p, s, 1),
+        requests,
+        st.sampled_from([1, 2, 4, 4, 6, 9, 66, 67, 68]),
+        prices,
+        sizes,
     ),
-    st.builds(lambda r, t, s: msg(2, 6, r, t, s), requests, st.sampled_from([0, 3, 5, 8, 69, 70]), sizes),
+    st.builds(lambda r, t, s: msg(2, 6, r, t, s), requests, st.sampled_from([0, 3, 5, 8, 69, 70, 71, 74]), sizes),
+    st.builds(
+        lambda r, t, v: msg(46, 6, r, t, v),
+        requests,
+        st.sampled_from([32, 33, 45, 48, 84]),
+        st.sampled_from(["Q", "1700000000", "701.28;1;1348075471534;67854;701.46918464;true"]),
+    ),
     st.builds(lambda r, s: msg(45, 6, r, 49, s), requests, st.sampled_from(["0", "1", "-1"])),
     st.builds(lambda r, t: msg(58, 1, r, t), requests, st.integers(1, 4)),
 )
 packets_of_messages = st.lists(st.lists(messages, min_size=1, max_size=10).map(b"".join), min_size=1, max_size=12)
 
 
+@readers
 @pytest.mark.parametrize(
     "defaults", [None, IBDefaults(emptyPrice=math.nan, emptySize=math.nan, unset=math.nan, timezone=UTC)]
 )
-async def test_random_streams_leave_lines_as_ib_asyncs_tickers(defaults: IBDefaults | None) -> None:
+async def test_random_streams_leave_lines_as_ib_asyncs_tickers(
+    reader: type[FrameReader], defaults: IBDefaults | None
+) -> None:
     @settings(max_examples=150, deadline=None)
     @given(packets_of_messages)
     def same(packets: list[bytes]) -> None:
-        raw, ours = Stock3(defaults), Ours(defaults)
+        raw, ours = Stock3(defaults), Ours(reader, defaults)
         for packet in packets:
             raw.feed(packet)
             ours.feed(packet)
@@ -145,8 +173,9 @@ async def test_random_streams_leave_lines_as_ib_asyncs_tickers(defaults: IBDefau
     same()
 
 
-async def test_a_line_changed_often_in_one_packet_is_told_once() -> None:
-    ours = Ours()
+@readers
+async def test_a_line_changed_often_in_one_packet_is_told_once(reader: type[FrameReader]) -> None:
+    ours = Ours(reader)
     rng = random.Random(5)
     burst = b"".join(msg(1, 6, rng.randrange(1, 3), rng.randrange(1, 3), rng.uniform(1, 9), 100, 1) for _ in range(50))
     ours.feed(burst + msg(1, 6, 1, 4, 5.0, 100, 0))
@@ -154,8 +183,9 @@ async def test_a_line_changed_often_in_one_packet_is_told_once() -> None:
     assert [line.updates for line in ours.lines] == [1, 1, 0]
 
 
-async def test_a_listener_that_fails_loses_no_later_change() -> None:
-    ours = Ours()
+@readers
+async def test_a_listener_that_fails_loses_no_later_change(reader: type[FrameReader]) -> None:
+    ours = Ours(reader)
     ours.told.fault = ValueError("a faulty listener")
     ours.feed(msg(1, 6, 1, 1, 10.0, 100, 1))
     ours.told.fault = None
@@ -165,8 +195,11 @@ async def test_a_listener_that_fails_loses_no_later_change() -> None:
     assert ours.api.wrapper.listener_failures == {"_on_packet": 1}
 
 
-async def test_a_line_that_its_own_packet_ends_is_not_told_of_and_later_ticks_are_strays() -> None:
-    ours = Ours()
+@readers
+async def test_a_line_that_its_own_packet_ends_is_not_told_of_and_later_ticks_are_strays(
+    reader: type[FrameReader],
+) -> None:
+    ours = Ours(reader)
     ours.api.wrapper.listener.on_error = ours.market.on_error
     ours.feed(
         msg(1, 6, 1, 1, 10.0, 100, 1)
@@ -180,8 +213,9 @@ async def test_a_line_that_its_own_packet_ends_is_not_told_of_and_later_ticks_ar
     assert ours.api.wrapper.stray_ticks == 1
 
 
-async def test_lines_begin_anew_after_a_link_was_lost() -> None:
-    ours = Ours()
+@readers
+async def test_lines_begin_anew_after_a_link_was_lost(reader: type[FrameReader]) -> None:
+    ours = Ours(reader)
     lost = LinkLost("the request", "the connection was closed")
     ours.feed(msg(1, 6, 1, 1, 10.0, 100, 1))
     ours.api.wrapper.link_lost(lost)
@@ -192,3 +226,49 @@ async def test_lines_begin_anew_after_a_link_was_lost() -> None:
     ours.feed(msg(1, 6, ours.lines[0].request_id, 1, 12.0, 100, 1))
     assert ours.told.packets == [[1], [1]]
     assert ours.lines[0].quote().bid == 12.0
+
+
+class Book:
+    """Contracts that are known already."""
+
+    async def qualify(self, instrument: Instrument) -> Instrument:
+        return instrument
+
+
+class Keeper:
+    """The lines of `Ours`, as a table takes them."""
+
+    def __init__(self, ours: Ours) -> None:
+        self._lines = {line.instrument: line for line in ours.lines}
+
+    async def take(self, instrument: Instrument, deadline: float) -> Any:
+        return self._lines[instrument]
+
+    def hold(self, number: int) -> None: ...
+
+
+@readers
+def test_random_streams_leave_a_table_with_the_lines_quotes(reader: type[FrameReader]) -> None:
+    async def follow(packets: list[bytes]) -> None:
+        ours, tables = Ours(reader), set()
+        table = QuoteTable(INSTRUMENTS, Book(), Keeper(ours), 1.0, tables)
+        await table.open()
+        ours.told.on_lines = table.on_lines
+        for packet in packets:
+            before = [line.updates for line in ours.lines]
+            ours.feed(packet)
+            changed = [row for row, line in enumerate(ours.lines) if line.updates > before[row]]
+            assert list(table.take_changed()) == changed, packet
+            for row, line in enumerate(ours.lines):
+                cells = [float(getattr(table, name)[row]) for name in COLUMNS]
+                quote = [getattr(line.quote(), name) for name in COLUMNS]
+                assert [None if cell != cell else cell for cell in cells] == quote, packet
+            assert list(table.updates) == [line.updates for line in ours.lines]
+        assert not ours.api.wrapper.listener_failures
+
+    @settings(max_examples=150, deadline=None)
+    @given(packets_of_messages)
+    def same(packets: list[bytes]) -> None:
+        asyncio.run(follow(packets))
+
+    same()

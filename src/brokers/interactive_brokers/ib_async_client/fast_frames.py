@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 _BUILD = "install again on a machine with a C compiler (docs/fast-path.md), or set IB_TICK_DECODER=auto"
 #: What a build of these sources says that it is.
-_INTERFACE = 1
+_INTERFACE = 2
 
 try:
     from .fast_ticks import INTERFACE, RowWriter, TickDispatcher

@@ -6,7 +6,8 @@ from .frames import FrameReader
 INTERFACE: int
 
 class RowWriter:
-    def __init__(self, cells: Any, updates: Any, changed: Any, row: int) -> None: ...
+    table: Any
+    def __init__(self, table: Any, updates: Any, changed: Any, row: int) -> None: ...
 
 class TickDispatcher:
     read: Callable[[bytes], int]

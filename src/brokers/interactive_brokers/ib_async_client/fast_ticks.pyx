@@ -49,7 +49,7 @@ cdef extern from *:
     void fill_tuple(object row, Py_ssize_t at, object value)
 
 #: What `fast_frames` must find here: a build that was left over from other sources is not used.
-INTERFACE = 1
+INTERFACE = 2
 
 cdef enum:
     # places for streams, and how many of them one packet may use
@@ -112,15 +112,17 @@ cdef class RowWriter:
     cdef int64_t[::1] updates
     cdef uint8_t[::1] changed
     cdef Py_ssize_t row
-    cdef PyObject *written_for
+    cdef object written_for
+    cdef readonly object table
 
-    def __init__(self, double[:, ::1] cells, int64_t[::1] updates, uint8_t[::1] changed, Py_ssize_t row):
+    def __init__(self, table, int64_t[::1] updates, uint8_t[::1] changed, Py_ssize_t row):
+        cdef double[:, ::1] cells = table
+        self.table = table
         if cells.shape[0] != 8 or not 0 <= row < cells.shape[1]:
             raise ValueError("a table of quotes has eight columns, and its rows are numbered from 0")
         if updates.shape[0] != cells.shape[1] or changed.shape[0] != cells.shape[1]:
             raise ValueError("the columns of a table of quotes are equally long")
         self.cells, self.updates, self.changed, self.row = cells, updates, changed, row
-        self.written_for = NULL
 
     cdef int write(self, Slot *slot, int dirty, double now) except -1:
         cdef Py_ssize_t row = self.row
@@ -139,9 +141,9 @@ cdef class RowWriter:
         if dirty & VOLUME:
             self.cells[6, row] = size_or_nan(slot.volume)
         self.cells[7, row] = now
-        if self.written_for != slot.ticker:
+        if <PyObject *>self.written_for != slot.ticker:
             # a new line for the same contract: nothing of the one before may stay
-            self.written_for = slot.ticker
+            self.written_for = <object>slot.ticker
             self.write_all(<dict>slot.values)
         self.updates[row] += 1
         self.changed[row] = 1
@@ -255,7 +257,7 @@ cdef class TickDispatcher:
     cdef int _dirty_count
     cdef int64_t _packet
     cdef list _keep
-    cdef bint _slow_tick
+    cdef bint _rows_are_left
     cdef object _now
     cdef set _pending
     cdef dict _by_request
@@ -303,6 +305,7 @@ cdef class TickDispatcher:
         cdef int64_t messages = 0
         reader = self._reader
         reader._need = 4
+        self._rows_are_left = False
         self._begin()
         try:
             while size - position >= 4:
@@ -342,7 +345,6 @@ cdef class TickDispatcher:
         self._by_request = wrapper.reqId2Ticker
         self._quoted = wrapper.quoted
         self._pending = wrapper.pendingTickers
-        self._slow_tick = False
         return 0
 
     cdef void _end(self):
@@ -352,13 +354,11 @@ cdef class TickDispatcher:
 
     cdef int _slow(self, bytes data, Py_ssize_t start, Py_ssize_t end) except -1:
         """One message by the pure reader. It may start or end streams, so nothing remembered holds afterwards."""
+        # what it writes into a line's Ticker is not in the rows
+        self._rows_are_left = True
         self._flush()
         FrameReader._read(self._reader, data[start:end])
         self._begin()
-        # what it wrote into a line's Ticker is not in the rows
-        self._slow_tick = True
-        for line in self._wrapper.changed:
-            line.is_row_current = False
         return 0
 
     cdef object _time(self):
@@ -377,6 +377,7 @@ cdef class TickDispatcher:
             at = (at + 1) & (SLOTS - 1)
             slot = &self._slots[at]
         if self._used >= FULL:
+            self._rows_are_left = True
             self._flush()
             self._packet += 1
             self._used = 0
@@ -431,7 +432,8 @@ cdef class TickDispatcher:
         return PyList_Append(<list>slot.ticks, tick)
 
     cdef int _flush(self) except -1:
-        """Write the values that lines have now into their Tickers and rows."""
+        """Write the values that lines have now into their Tickers, and into their rows at the end of a packet that had
+        ticks for this reader alone; the table copies the rows of other packets itself."""
         cdef int number, dirty
         cdef Slot *slot
         cdef dict values
@@ -462,11 +464,13 @@ cdef class TickDispatcher:
             if not line.is_changed:
                 line.is_changed = True
                 changed.append(line)
+            if self._rows_are_left:
+                continue
             rows = line.rows
             if rows:
                 for writer in <tuple>rows:
                     (<RowWriter?>writer).write(slot, dirty, now)
-                line.is_row_current = not self._slow_tick
+                line.is_row_current = True
         self._dirty_count = 0
         return 0
 

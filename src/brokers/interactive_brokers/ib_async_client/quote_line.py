@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 from ib_async.ticker import Ticker
 
@@ -12,6 +13,7 @@ from ...domain.market_data import DataType, Quote
 from ...errors import DeadlineExceeded
 from ..ib_quote_line import WaitedLine
 from ..ib_vocabulary import DATA_TYPES, to_market_size
+from .fast_frames import row_writer
 from .listener import ErrorMessage
 from .translate import to_quote
 
@@ -39,6 +41,14 @@ class Line(WaitedLine):
         if self.ticker is None:
             return Quote(self.instrument, self.time, source=self._source)
         return to_quote(self.ticker, self.instrument, self.time, self._source)
+
+    def attach_row(self, cells: Any, updates: Any, changed: Any, row: int) -> None:
+        writer = row_writer(cells, updates, changed, row)
+        if writer is not None:
+            self.rows = (*self.rows, writer)
+
+    def detach_rows(self, cells: Any) -> None:
+        self.rows = tuple(writer for writer in self.rows if writer.table is not cells)
 
     def shortable(self) -> tuple[float | None, float | None]:
         if self.ticker is None:
