@@ -52,6 +52,7 @@ class PaceFile:
         change(content.setdefault(self._address, {}))
         part = self._path.with_name(f"{self._path.name}.{os.getpid()}")
         try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
             part.write_text(json.dumps(content))
             part.replace(self._path)
         except OSError as error:

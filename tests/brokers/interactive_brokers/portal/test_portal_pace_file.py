@@ -101,8 +101,16 @@ def test_a_clock_that_went_back_holds_nobody_back(tmp_path: Path) -> None:
     assert memory.recall() == ({}, 0.0)
 
 
+def test_a_state_folder_that_is_not_there_yet_is_made(tmp_path: Path) -> None:
+    """Found with `doctor` on a new machine: nothing was remembered, and its second run was answered 429."""
+    path = tmp_path / "state" / "paper" / "pace.json"
+    PaceFile(path, HERE).note("accounts")
+    assert "accounts" in PaceFile(path, HERE).recall()[0]
+
+
 def test_a_folder_that_cannot_be_written_costs_the_memory_alone(tmp_path: Path, caplog) -> None:
-    memory = PaceFile(tmp_path / "missing" / "pace.json", HERE)
+    (tmp_path / "file").write_text("no folder")
+    memory = PaceFile(tmp_path / "file" / "pace.json", HERE)
     memory.note("live orders")
     memory.note("trades")
     assert memory.recall() == ({}, 0.0)
