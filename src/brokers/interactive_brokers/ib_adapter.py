@@ -102,7 +102,7 @@ class IBAdapter(ManagedBroker):
         self.pacer = HistoricalPacer(clock.monotonic)
         self.history = HistoryStore(transport, self.pacer, clock, self._session_close, keep=keep_history)
         self.data = IBDataManager(transport, self.contracts, self.history, clock, data, second_source)
-        self.tables = QuoteTables(self.contracts, self.data.lines, transport, self.data.policy.quote_deadline)
+        self.tables = QuoteTables(self.contracts, self.data.lines, transport)
         calendar = calendar or MarketCalendar()
         self.options = IBOptions(transport, self.contracts, self.data, clock, calendar)
         self.news = IBNews(transport, self.contracts)

@@ -40,13 +40,12 @@ class QuoteTable:
         symbols: Iterable[Symbol],
         contracts: ContractBook,
         lines: LineKeeper,
-        deadline: float,
         open_tables: set[QuoteTable],
     ) -> None:
         self._wanted = tuple(symbols)
         if not self._wanted:
             raise InvalidRequest("quote table", "no symbol was named")
-        self._contracts, self._keeper, self._deadline, self._open_tables = contracts, lines, deadline, open_tables
+        self._contracts, self._keeper, self._open_tables = contracts, lines, open_tables
         count = len(self._wanted)
         self._cells: NDArray[np.float64] = np.full((len(COLUMNS) + 1, count), np.nan)
         self._updates: NDArray[np.int64] = np.zeros(count, np.int64)
@@ -71,8 +70,8 @@ class QuoteTable:
     async def open(self) -> None:
         """Qualify the symbols and take their lines.
 
-        Raises what qualifying raises, InvalidRequest for a symbol named twice or more lines than there are, and
-        DeadlineExceeded; no line is kept then.
+        Symbols beyond the account's lines are polled. Raises what qualifying raises, and InvalidRequest for a symbol
+        named twice or where not even a poll is possible; no line is kept then.
         """
         found = await asyncio.gather(*(self._contracts.qualify(symbol) for symbol in self._wanted))
         if len({instrument.con_id for instrument in found}) < len(found):
@@ -81,9 +80,8 @@ class QuoteTable:
         self._open_tables.add(self)
         try:
             for row, instrument in enumerate(found):
-                line = await self._keeper.take(instrument, self._deadline)
+                line = self._keeper.keep(instrument)
                 number = instrument.con_id or 0
-                self._keeper.hold(number)
                 self._rows[number] = row
                 self._attach(number, row, line)
                 if line.last_update is not None:
@@ -104,7 +102,6 @@ class QuoteTable:
             self._keeper.unhold(number)
         self._rows.clear()
         self._lines.clear()
-        self._keeper.wake()
         self._news.set()
 
     # Reading
@@ -248,15 +245,16 @@ class QuoteTable:
 class QuoteTables:
     """The open tables of one session, and what they are told. It fulfils the doors' MarketListener."""
 
-    def __init__(self, contracts: ContractBook, lines: LineKeeper, transport: IbTransport, deadline: float) -> None:
-        self._contracts, self._lines, self._deadline = contracts, lines, deadline
+    def __init__(self, contracts: ContractBook, lines: LineKeeper, transport: IbTransport) -> None:
+        self._contracts, self._lines = contracts, lines
         self._open: set[QuoteTable] = set()
         transport.add_market_listener(self)
+        lines.add_listener(self)
         transport.add_link_listener(self._on_link)
 
     def table(self, symbols: Iterable[Symbol]) -> QuoteTable:
         """A table that is not open yet. Raises InvalidRequest without a symbol."""
-        return QuoteTable(symbols, self._contracts, self._lines, self._deadline, self._open)
+        return QuoteTable(symbols, self._contracts, self._lines, self._open)
 
     def close(self) -> None:
         for table in tuple(self._open):

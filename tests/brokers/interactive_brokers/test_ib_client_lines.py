@@ -241,17 +241,15 @@ class Keeper:
     def __init__(self, ours: Ours) -> None:
         self._lines = {line.instrument: line for line in ours.lines}
 
-    async def take(self, instrument: Instrument, deadline: float) -> Any:
+    def keep(self, instrument: Instrument) -> Any:
         return self._lines[instrument]
-
-    def hold(self, number: int) -> None: ...
 
 
 @readers
 def test_random_streams_leave_a_table_with_the_lines_quotes(reader: type[FrameReader]) -> None:
     async def follow(packets: list[bytes]) -> None:
         ours, tables = Ours(reader), set()
-        table = QuoteTable(INSTRUMENTS, Book(), Keeper(ours), 1.0, tables)
+        table = QuoteTable(INSTRUMENTS, Book(), Keeper(ours), tables)
         await table.open()
         ours.told.on_lines = table.on_lines
         for packet in packets:

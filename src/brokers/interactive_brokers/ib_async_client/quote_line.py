@@ -45,6 +45,7 @@ class Line(WaitedLine):
     def attach_row(self, cells: Any, updates: Any, changed: Any, row: int) -> None:
         writer = row_writer(cells, updates, changed, row)
         if writer is not None:
+            self.detach_rows(cells)
             self.rows = (*self.rows, writer)
 
     def detach_rows(self, cells: Any) -> None:

@@ -434,12 +434,14 @@ class _Draft:
     data_type: DataType
     source: str
     suspect: str | None
+    polled: bool
 
 
 def to_quote(ticker: Ticker, instrument: Instrument, time: datetime, source: str) -> Quote:
     """The ticker's present state; every sentinel is None (fault D06), the data type is what was delivered (D10)."""
     draft = _Draft()
-    draft.instrument, draft.time, draft.source, draft.suspect = instrument, time, source, None
+    draft.instrument, draft.time, draft.source = instrument, time, source
+    draft.suspect, draft.polled = None, False
     # to_market_price and to_market_size written out: twelve calls would cost more than all the rest
     value = ticker.bid
     draft.bid = value if value is not None and 0 < value < UNSET_DOUBLE else None
