@@ -26,6 +26,7 @@ from .domain.reports import OrderEvent
 from .domain.scan import ScanParameters, ScanRequest
 from .domain.sessions import MarketHours
 from .domain.streams import BrokerStatistics, Snapshot, StreamCounts, StreamOptions
+from .domain.subscriptions import Subscriptions
 from .domain.tick_bars import BarRule, TickBar
 from .errors import BrokerError, InvalidInstrument, NotSupported
 from .smart_orders import SmartOrderPolicy
@@ -53,6 +54,10 @@ class MarketSubscription(Subscription[MarketEvent], Protocol):
 
     @property
     def counts(self) -> StreamCounts: ...
+
+    async def open(self) -> None:
+        """Subscribe now, and not only at the first step. Raises what the first step would."""
+        ...
 
     def batches(
         self, max_events: int | None = None, max_seconds: float | None = None
@@ -239,6 +244,15 @@ class BaseBroker(abc.ABC):
     @abc.abstractmethod
     def snapshot(self, symbol: Symbol) -> Snapshot | None:
         """What the line of `symbol` last said, of any age; None where it said nothing. Never waits, never asks."""
+
+    def promote(self, symbol: Symbol, event: object = "") -> bool:
+        """Something happened in `symbol`: prefer it for a while where market data is scarce. True when it is preferred
+        now; False when nothing was done, as with every broker whose data is not (docs/subscriptions.md)."""
+        return False
+
+    def subscriptions(self) -> Subscriptions | None:
+        """Which symbols have a market-data line and which are polled; None for a broker that needs no lines."""
+        return None
 
     # Options and news: data only. A broker without them raises NotSupported.
 

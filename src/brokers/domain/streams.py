@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -122,7 +122,6 @@ class BrokerStatistics:
     streams: tuple[StreamStatistics, ...]
     failures: int
     latency: Mapping[str, Mapping[str, float]]
-    details: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values that `json.dumps` takes; the time as ISO text in UTC."""

@@ -290,6 +290,9 @@ class MarketStream(AsyncIterator[MarketEvent]):
         once when that many are there or a Gap or Resumed is (None: the profile's)."""
         return Batches(self.opened, self.aclose, max_events, max_seconds)
 
+    async def open(self) -> None:
+        """It is open from the start."""
+
     async def opened(self) -> MarketStream:
         return self
 

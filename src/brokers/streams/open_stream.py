@@ -31,6 +31,10 @@ class OpenStream:
     async def _first(self) -> MarketEvent:
         return await anext(await self.opened())
 
+    async def open(self) -> None:
+        """Subscribe now, and not only at the first step. Raises what the first step would."""
+        await self.opened()
+
     async def opened(self) -> MarketStream:
         """The stream, subscribed by now. Raises StopAsyncIteration after `aclose`."""
         if self._stream is None:

@@ -156,6 +156,8 @@ class BatchedTrades(Protocol):
     @property
     def counts(self) -> StreamCounts: ...
 
+    async def open(self) -> None: ...
+
     def batches(
         self, max_events: int | None = None, max_seconds: float | None = None
     ) -> AsyncIterator[list[MarketEvent]]: ...
@@ -168,13 +170,13 @@ class TickBars(AsyncIterator[TickBar]):
     ends by the market's clock when no trade ends it."""
 
     def __init__(self, stream: BatchedTrades, rule: BarRule, clock: Clock) -> None:
-        self.builder = BarBuilder(rule, clock.now())
+        self.builder = BarBuilder(rule)
         self._stream = stream
         self._batches = stream.batches()
         self._clock = clock
         self._next: asyncio.Task[list[MarketEvent] | None] | None = None
         self._bars: deque[TickBar] = deque()
-        self._ended = False
+        self._is_open = self._ended = False
 
     def __aiter__(self) -> TickBars:
         return self
@@ -188,7 +190,7 @@ class TickBars(AsyncIterator[TickBar]):
 
     async def _more(self) -> None:
         if self._next is None:
-            self._next = asyncio.create_task(_following(self._batches), name="trades of bars")
+            self._next = asyncio.create_task(self._following(), name="trades of bars")
         await asyncio.wait({self._next}, timeout=_LOOK_EVERY if self.builder.is_timed else None)
         if not self._next.done():
             # a trade that waits for its batch may still belong to a bar whose time is over
@@ -205,6 +207,18 @@ class TickBars(AsyncIterator[TickBar]):
             return
         for event in batch:
             self._take(event)
+
+    async def _following(self) -> list[MarketEvent] | None:
+        """The next batch, None at the end."""
+        try:
+            if not self._is_open:
+                await self._stream.open()
+                self._is_open = True
+                # whatever began before this moment is seen in part only
+                self.builder.cut((), self._clock.now())
+            return await anext(self._batches)
+        except StopAsyncIteration:
+            return None
 
     def _take(self, event: MarketEvent) -> None:
         if isinstance(event, Trade):
@@ -226,11 +240,3 @@ class TickBars(AsyncIterator[TickBar]):
             await asyncio.gather(self._next, return_exceptions=True)
         await self._stream.aclose()
         self._end()
-
-
-async def _following(batches: AsyncIterator[list[MarketEvent]]) -> list[MarketEvent] | None:
-    """The next batch, None at the end."""
-    try:
-        return await anext(batches)
-    except StopAsyncIteration:
-        return None

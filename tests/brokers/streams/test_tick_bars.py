@@ -13,6 +13,7 @@ from moondev_ibkr.brokers.domain.market_data import Gap, Resumed, Trade
 from moondev_ibkr.brokers.domain.tick_bars import BarRule
 from moondev_ibkr.brokers.errors import InvalidRequest
 from moondev_ibkr.brokers.streams.hub import StreamHub
+from moondev_ibkr.brokers.streams.open_stream import OpenStream
 from moondev_ibkr.brokers.streams.tick_bars import BarBuilder, TickBars
 
 from tests.brokers.streams.feeds import AAPL, MSFT, NOW, TRADES, open_stream, run_virtually, trade
@@ -177,5 +178,26 @@ def test_a_stream_s_bars_end_by_the_clock_and_a_gap_cuts_them():
         await bars.aclose()
         await consumer
         assert [row[1:] for row in got[4:]] == [("AAPL", 5, False)]
+
+    run_virtually(story())
+
+
+def test_a_stream_that_subscribes_late_has_no_whole_bar_before():
+    async def story() -> None:
+        hub, clock = StreamHub(), MarketTime()
+
+        async def subscribe():
+            await asyncio.sleep(3)
+            return open_stream(hub, AAPL, kinds=(TRADES,))[0]
+
+        bars = TickBars(OpenStream(subscribe), BarRule(seconds=10), clock)
+        await asyncio.sleep(9)
+        following = asyncio.ensure_future(anext(bars))
+        await asyncio.sleep(4)
+        hub.on_trade(trade(1, at=13))
+        hub.on_trade(trade(2, at=21))
+        hub.on_trade(trade(3, at=31))
+        assert [(await following).bar.complete, (await anext(bars)).bar.complete] == [False, True]
+        await bars.aclose()
 
     run_virtually(story())
