@@ -3,18 +3,17 @@
 The server computes SLOTS answers at a time and takes LARGE or SMALL seconds for each, which is short for a model: what
 the clients cost weighs more here than in use. The other side is the plain `ollama` client with the same prompts and
 schema, its answers validated by pydantic alone, one ticker after another; ours is the ladder with pool, log, digest and
-cache, where every question is new. A pool with more under way than the server has slots keeps it busy between answers.
+cache, where every question is new. A pool with more under way than the server has slots keeps it busy between answers;
+its row takes more tickers than the others, so that the two ends, at which slots stand empty, weigh little. `busy` is
+the share of the slots' time in which the server computed: what is missing to 1 is ours and the ends.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
-import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from pathlib import Path
 
@@ -27,17 +26,17 @@ from moondev_ibkr.agents.llm.ollama_client import OllamaClient
 from moondev_ibkr.agents.llm.pool import Pool
 from moondev_ibkr.agents.llm.prices import load_prices
 from moondev_ibkr.agents.llm.prompts import system_prompt, user_prompt
-from moondev_ibkr.agents.llm.request import Evidence, Request, Rung
+from moondev_ibkr.agents.llm.request import Evidence, Request, Result, Rung
 from moondev_ibkr.agents.llm.rules_backend import RulesBackend
 
+from . import llm_rounds
+from .llm_models import AHEAD, LARGE, SLOTS, SMALL, TOP, llm_server
 from .market import symbol_names
 from .options import Options
 from .rows import Aim, Row, faster, shorter
+from .statistics import median
 
-SLOTS, AHEAD, TICKERS = 5, 10, 40
-LARGE, SMALL = ("large:70b", 0.5), ("small:8b", 0.1)
-#: The share of tickers that the large model sees after the small one.
-TOP = 0.2
+TICKERS, AHEAD_TICKERS = 40, 150
 EVIDENCE, SYSTEM_LINES = 30, 40
 SCHEMA = Assessment.model_json_schema()
 OVERHEAD = Aim("ratio", "<=", 1.02, "<= 1.02x")
@@ -48,9 +47,10 @@ Score = Callable[[list[str]], Awaitable[None]]
 
 async def run(options: Options) -> list[Row]:
     tickers = symbol_names(options.amount(TICKERS, 6))
+    long = {"ahead": symbol_names(options.amount(AHEAD_TICKERS, 15))}
     shrink = 0.04 if options.quick else 1.0
     seconds = {name: taken * shrink for name, taken in (LARGE, SMALL)}
-    async with _server(seconds) as url, _Bench(url) as bench:
+    async with llm_server(seconds) as url, _Bench(url) as bench:
         sides: dict[str, Score] = {
             "raw": lambda names: bench.raw(names, 1),
             "raw gathered": lambda names: bench.raw(names, SLOTS),
@@ -65,14 +65,16 @@ async def run(options: Options) -> list[Row]:
         for _ in range(1 if options.quick else min(options.rounds, 2)):
             for name, side in sides.items():
                 started = time.perf_counter()
-                await side(tickers)
-                times[name].append(time.perf_counter() - started)
-    return _rows(times, len(tickers))
+                await side(long.get(name, tickers))
+                times[name].append((time.perf_counter() - started) / len(long.get(name, tickers)))
+    return [*_rows(times, seconds[LARGE[0]]), *await llm_rounds.rows(options)]
 
 
-def _rows(times: dict[str, list[float]], count: int) -> list[Row]:
-    each = {name: [1000 * taken / count for taken in rows] for name, rows in times.items()}
-    rate = {name: [60 * count / taken for taken in rows] for name, rows in times.items()}
+def _rows(times: dict[str, list[float]], seconds: float) -> list[Row]:
+    """`times` are seconds a ticker, `seconds` what the server takes for one answer of the large model."""
+    each = {name: [1000 * taken for taken in rows] for name, rows in times.items()}
+    rate = {name: [60 / taken for taken in rows] for name, rows in times.items()}
+    busy = {name: seconds / SLOTS / median(rows) for name, rows in times.items()}
     unit = "tickers/min"
     return [
         shorter("llm", "one model, one after another", "ms/ticker", each["raw"], each["one"], OVERHEAD),
@@ -83,7 +85,14 @@ def _rows(times: dict[str, list[float]], count: int) -> list[Row]:
             each["raw gathered"],
             each["slots"],
         ),
-        faster("llm", f"{SLOTS} server slots, {SLOTS} in flight, against one by one", unit, rate["raw"], rate["slots"]),
+        faster(
+            "llm",
+            f"{SLOTS} server slots, {SLOTS} in flight, against one by one",
+            unit,
+            rate["raw"],
+            rate["slots"],
+            busy=busy["slots"],
+        ),
         faster(
             "llm",
             f"{SLOTS} server slots, {AHEAD} in flight, against one by one",
@@ -91,6 +100,7 @@ def _rows(times: dict[str, list[float]], count: int) -> list[Row]:
             rate["raw"],
             rate["ahead"],
             PARALLEL,
+            busy=busy["ahead"],
         ),
         faster(
             "llm",
@@ -145,8 +155,15 @@ class _Bench:
         await asyncio.gather(*map(one, names))
 
     async def ours(self, names: list[str], at_once: int, model: str = LARGE[0]) -> None:
-        ladder = self._ladder(at_once, model)
-        results = await asyncio.gather(*(ladder.complete_json(self._request(name)) for name in names))
+        ladder, waiting = self._ladder(at_once, model), iter(names)
+        results: list[Result[Assessment]] = []
+
+        async def work() -> None:
+            for name in waiting:
+                results.append(await ladder.complete_json(self._request(name)))
+
+        # as `Screening` does: a question is made when there is room for it, so that the first leaves at once
+        await asyncio.gather(*(work() for _ in range(at_once)))
         wrong = [result for result in results if result.rung is not Rung.ASKED or result.cached]
         if wrong:
             raise RuntimeError(f"not every ticker was answered by the model itself: {wrong[0]}")
@@ -171,24 +188,3 @@ class _Bench:
             f"Rule {place}: weigh what departs from a name's own history." for place in range(SYSTEM_LINES)
         )
         return Request(system=system, subject=name, evidence=tuple(rows), schema=Assessment)
-
-
-@asynccontextmanager
-async def _server(seconds: dict[str, float]) -> AsyncIterator[str]:
-    settings = json.dumps({"slots": SLOTS, "seconds": seconds})
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "benchmarks.llm_server",
-        settings,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    try:
-        port = int(await asyncio.wait_for(process.stdout.readline(), 30))
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.stdin.close()
-        await process.wait()

@@ -10,22 +10,28 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import sys
 from typing import Any
 
 from aiohttp import web
 
-#: A valid assessment, whatever was asked.
-ANSWER = json.dumps(
-    {
-        "reasoning": "volume and volatility are above their own history, without news",
-        "factors": [{"name": "volume", "effect": "raises", "evidence_ids": ["e0"]}],
-        "score": 55,
-        "confidence": 0.5,
-        "direction": "unclear",
-        "evidence_ids": ["e0", "e1"],
-    }
-)
+_IDS = re.compile(r"^([A-Za-z0-9_.:-]+) \|", re.MULTILINE)
+
+
+def answer(prompt: str) -> str:
+    """A valid assessment, which cites the first evidence that it was asked about."""
+    cited = _IDS.findall(prompt)[:2]
+    return json.dumps(
+        {
+            "reasoning": "volume and volatility are above their own history, without news",
+            "factors": [{"name": "volume", "effect": "raises", "evidence_ids": cited[:1]}],
+            "score": 55,
+            "confidence": 0.5,
+            "direction": "unclear",
+            "evidence_ids": cited,
+        }
+    )
 
 
 class LlmServer:
@@ -51,7 +57,7 @@ class LlmServer:
             {
                 "model": asked["model"],
                 "created_at": "2026-11-28T15:00:00Z",
-                "message": {"role": "assistant", "content": ANSWER},
+                "message": {"role": "assistant", "content": answer(asked["messages"][-1]["content"])},
                 "done": True,
                 "done_reason": "stop",
                 "total_duration": int(seconds * 1e9),

@@ -24,7 +24,7 @@ ROWS = {
     "fills": 2,
     "memory": 1,
     "link": 7,
-    "llm": 5,
+    "llm": 6,
     "pool": 2,
 }
 
