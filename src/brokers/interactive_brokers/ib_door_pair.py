@@ -13,24 +13,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import datetime, timedelta
-from decimal import Decimal
+from datetime import datetime
 from functools import partial
-from typing import TypeVar
 
-from ..domain.account import AccountSummary, PnL, Position
+from ..domain.account import Position
 from ..domain.clock import Clock
-from ..domain.instrument import Instrument, InstrumentDetails, PriceIncrement
-from ..domain.market_data import Bar, BarSource, Quote, Trade
-from ..domain.news import Article, Headline, NewsProvider
-from ..domain.options import OptionActivity, OptionChain, OptionQuote
-from ..domain.order import Fill, WhatIf
+from ..domain.instrument import Instrument
+from ..domain.market_data import Bar
+from ..domain.order import Fill
 from ..domain.reports import BrokerOrder, WireOrder
-from ..domain.scan import ScanParameters, ScanRequest
 from ..errors import BrokerError, ConnectFailed, LinkError, NotConnected
 from ..order_port import OrderListener
+from .ib_account_half import AccountHalf
 from .ib_door_health import DoorHealth, Sign
 from .ib_order_relay import Evidence, OrderRelay, merged_fills, merged_orders
+from .ib_question_half import Answer, QuestionHalf
 from .ib_shared_lines import SharedLine, SharedLines, SharedStreams
 from .ib_transport import (
     BarListener,
@@ -43,17 +40,12 @@ from .ib_transport import (
     LinkState,
     MarketListener,
     PositionListener,
-    ScheduledSession,
-    StartupSection,
-    SymbolMatch,
     Traffic,
     added,
 )
 
-_Answer = TypeVar("_Answer")
 
-
-class DoorPair:
+class DoorPair(AccountHalf, QuestionHalf):
     """An IbTransport over two. `live` writes; the other is fenced, standing by, or still told about its own orders.
 
     `watch` is called with every link event of either door, before it is handed on.
@@ -200,24 +192,12 @@ class DoorPair:
     # IbTransport: the session
 
     @property
-    def name(self) -> str:
-        return self.live.name
-
-    @property
-    def state(self) -> LinkState:
-        return self.live.state
-
-    @property
-    def sections(self) -> Sequence[StartupSection]:
-        return self.live.sections
+    def orders(self) -> IbTransport:
+        return self.live
 
     @property
     def farms_down(self) -> Mapping[str, str]:
         return self.data.farms_down
-
-    @property
-    def client_id(self) -> int:
-        return self.live.client_id
 
     @property
     def is_healthy(self) -> bool:
@@ -232,10 +212,6 @@ class DoorPair:
         asked = [self.live] + ([witness] if (witness := self._second_witness()) is not None else [])
         return max(door.reading_time for door in asked)
 
-    @property
-    def minimum_quantity(self) -> Decimal:
-        return self.live.minimum_quantity
-
     async def connect(self) -> None:
         """The live door. Raises ConnectFailed."""
         try:
@@ -246,9 +222,6 @@ class DoorPair:
 
     async def disconnect(self) -> None:
         await asyncio.gather(*(door.disconnect() for door in self.doors))
-
-    def accounts(self) -> tuple[str, ...]:
-        return self.live.accounts()
 
     def add_link_listener(self, listener: LinkListener) -> None:
         self._link_listeners.append(listener)
@@ -265,9 +238,6 @@ class DoorPair:
     def add_position_listener(self, listener: PositionListener) -> None:
         self._position_listeners.append(listener)
 
-    def clock_offset(self) -> timedelta | None:
-        return self.live.clock_offset()
-
     def latencies(self) -> Mapping[str, Sequence[float]]:
         return self.live.latencies()
 
@@ -277,7 +247,7 @@ class DoorPair:
     async def market_time(self) -> datetime:
         return await self._read(lambda door: door.market_time())
 
-    async def _read(self, ask: Callable[[IbTransport], Awaitable[_Answer]]) -> _Answer:
+    async def _read(self, ask: Callable[[IbTransport], Awaitable[Answer]]) -> Answer:
         """One question about the market, asked at the data's door; at the other when that door is lost meanwhile."""
         door = self.data
         try:
@@ -288,50 +258,7 @@ class DoorPair:
                 raise
             return await ask(other)
 
-    # Reference, quotes, history
-
-    async def contract_details(self, instrument: Instrument) -> Sequence[InstrumentDetails]:
-        return await self._read(lambda door: door.contract_details(instrument))
-
-    async def market_rule(self, rule_id: int) -> tuple[PriceIncrement, ...]:
-        return await self._read(lambda door: door.market_rule(rule_id))
-
-    async def matching_symbols(self, pattern: str) -> Sequence[SymbolMatch]:
-        return await self._read(lambda door: door.matching_symbols(pattern))
-
-    async def option_chains(self, underlying: Instrument) -> Sequence[OptionChain]:
-        return await self._read(lambda door: door.option_chains(underlying))
-
-    async def option_quote(self, option: Instrument, deadline: float) -> OptionQuote:
-        return await self._read(lambda door: door.option_quote(option, deadline))
-
-    async def option_activity(self, underlying: Instrument, deadline: float) -> OptionActivity:
-        return await self._read(lambda door: door.option_activity(underlying, deadline))
-
-    async def news_providers(self) -> Sequence[NewsProvider]:
-        return await self._read(lambda door: door.news_providers())
-
-    async def headlines(
-        self,
-        instrument: Instrument,
-        providers: Sequence[str],
-        start: datetime | None,
-        end: datetime | None,
-        count: int,
-    ) -> Sequence[Headline]:
-        return await self._read(lambda door: door.headlines(instrument, providers, start, end, count))
-
-    async def article(self, provider: str, article_id: str) -> Article:
-        return await self._read(lambda door: door.article(provider, article_id))
-
-    async def scan(self, request: ScanRequest) -> Sequence[Instrument]:
-        return await self._read(lambda door: door.scan(request))
-
-    async def scan_parameters(self) -> ScanParameters:
-        return await self._read(lambda door: door.scan_parameters())
-
-    async def fundamental_report(self, instrument: Instrument, report: str) -> str:
-        return await self._read(lambda door: door.fundamental_report(instrument, report))
+    # Quotes and streams
 
     def subscribe_quotes(self, instrument: Instrument) -> SharedLine:
         return self._lines.subscribe(instrument)
@@ -341,9 +268,6 @@ class DoorPair:
 
     def resubscribe_silent(self, since: float) -> None:
         self.data.resubscribe_silent(since)
-
-    async def snapshot(self, instrument: Instrument, deadline: float) -> Quote:
-        return await self._read(lambda door: door.snapshot(instrument, deadline))
 
     def subscribe_ticks(self, instrument: Instrument, kind: str) -> int:
         return self._streams.open(lambda door: door.subscribe_ticks(instrument, kind), f"{kind} of {instrument}")
@@ -357,39 +281,8 @@ class DoorPair:
     def unsubscribe(self, handle: int) -> None:
         self._streams.close(handle)
 
-    async def historical_bars(self, request: BarRequest) -> list[Bar]:
-        return await self._read(lambda door: door.historical_bars(request))
-
     async def live_bars(self, request: BarRequest, listener: BarListener) -> tuple[int, list[Bar]]:
         return await self._streams.open_bars(request, listener)
-
-    async def head_timestamp(self, instrument: Instrument, source: BarSource, regular_hours: bool) -> datetime:
-        return await self._read(lambda door: door.head_timestamp(instrument, source, regular_hours))
-
-    async def schedule(self, instrument: Instrument, days: int, end: datetime | None) -> list[ScheduledSession]:
-        return await self._read(lambda door: door.schedule(instrument, days, end))
-
-    async def historical_ticks(
-        self, instrument: Instrument, start: datetime | None, end: datetime | None, count: int, regular_hours: bool
-    ) -> list[Trade]:
-        return await self._read(lambda door: door.historical_ticks(instrument, start, end, count, regular_hours))
-
-    # Account: what the live door tells
-
-    def cached_positions(self) -> list[Position] | None:
-        return self.live.cached_positions()
-
-    def cached_summary(self, account: str) -> AccountSummary | None:
-        return self.live.cached_summary(account)
-
-    def exchange_rate(self, account: str, currency: str) -> Decimal | None:
-        return self.live.exchange_rate(account, currency)
-
-    async def account_summary(self) -> list[AccountSummary]:
-        return await self.live.account_summary()
-
-    async def pnl(self, account: str, con_id: int | None = None) -> PnL:
-        return await self.live.pnl(account, con_id)
 
     # OrderPort: writes
 
@@ -445,9 +338,6 @@ class DoorPair:
     async def cancel_everything(self) -> None:
         await self.live.cancel_everything()
 
-    async def what_if(self, order: WireOrder) -> WhatIf:
-        return await self.live.what_if(order)
-
     # OrderPort: reads
 
     def _second_witness(self) -> IbTransport | None:
@@ -486,6 +376,3 @@ class DoorPair:
         told = await self.live.executions(since)
         self.evidence.fills(self.live.name, told)
         return told if witness is None else merged_fills(told, await witness.executions(since), self.evidence)
-
-    async def positions(self) -> Sequence[Position]:
-        return await self.live.positions()

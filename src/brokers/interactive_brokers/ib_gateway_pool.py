@@ -25,22 +25,31 @@ from ..errors import BrokerError
 from .ib_pool_balance import Balancer
 from .ib_pool_lines import Moved, PoolLines
 from .ib_pool_member import GatewayStatus, PoolMember, PoolPolicy
-from .ib_pool_orders import OrderHalf
-from .ib_pool_questions import QuestionHalf
-from .ib_transport import LinkEvent, LinkEventKind, LinkListener, LinkScope, LinkState, MarketListener, Traffic, added
+from .ib_pool_orders import PoolOrders
+from .ib_pool_questions import PoolQuestions
+from .ib_transport import (
+    IbTransport,
+    LinkEvent,
+    LinkEventKind,
+    LinkListener,
+    LinkScope,
+    LinkState,
+    MarketListener,
+    Traffic,
+    added,
+)
 
 logger = logging.getLogger(__name__)
 
 _BACK = (LinkEventKind.UP, LinkEventKind.RESTORED)
 
 
-class GatewayPool(OrderHalf, QuestionHalf):
+class GatewayPool(PoolOrders, PoolQuestions):
     """An IbTransport over many. `first` has the orders; `others` carry data only."""
 
     def __init__(self, first: PoolMember, others: Iterable[PoolMember], clock: Clock, policy: PoolPolicy) -> None:
         self.first = first
         self.members = (first, *others)
-        self.orders = first.transport
         self.policy = policy
         self._clock = clock
         self._balancer = Balancer(policy.balance)
@@ -58,6 +67,10 @@ class GatewayPool(OrderHalf, QuestionHalf):
             member.on_refused = self._on_refused
 
     # Session
+
+    @property
+    def orders(self) -> IbTransport:
+        return self.first.transport
 
     async def connect(self) -> None:
         """The order gateway, with the others beside it. Raises ConnectFailed when the order gateway cannot be had; any

@@ -3,37 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
-from decimal import Decimal
+from datetime import datetime
 
-from ..domain.account import AccountSummary, PnL, Position
-from ..domain.order import Fill, WhatIf
+from ..domain.order import Fill
 from ..domain.reports import BrokerOrder, WireOrder
 from ..order_port import OrderListener
-from .ib_transport import IbTransport, LinkState, PositionListener, StartupSection
+from .ib_account_half import AccountHalf
+from .ib_transport import PositionListener
 
 
-class OrderHalf:
+class PoolOrders(AccountHalf):
     """An OrderPort, and what the account is, by `orders` alone: no other gateway is asked or told, even while this one
     is lost. The listener is handed to it, so that its silence is heard as what it is."""
-
-    orders: IbTransport
-
-    @property
-    def name(self) -> str:
-        return self.orders.name
-
-    @property
-    def state(self) -> LinkState:
-        return self.orders.state
-
-    @property
-    def sections(self) -> Sequence[StartupSection]:
-        return self.orders.sections
-
-    @property
-    def client_id(self) -> int:
-        return self.orders.client_id
 
     @property
     def is_healthy(self) -> bool:
@@ -46,16 +27,6 @@ class OrderHalf:
     @property
     def reading_time(self) -> float:
         return self.orders.reading_time
-
-    @property
-    def minimum_quantity(self) -> Decimal:
-        return self.orders.minimum_quantity
-
-    def accounts(self) -> tuple[str, ...]:
-        return self.orders.accounts()
-
-    def clock_offset(self) -> timedelta | None:
-        return self.orders.clock_offset()
 
     def add_position_listener(self, listener: PositionListener) -> None:
         self.orders.add_position_listener(listener)
@@ -83,9 +54,6 @@ class OrderHalf:
     async def cancel_everything(self) -> None:
         await self.orders.cancel_everything()
 
-    async def what_if(self, order: WireOrder) -> WhatIf:
-        return await self.orders.what_if(order)
-
     # Evidence
 
     async def open_orders(self) -> Sequence[BrokerOrder]:
@@ -96,23 +64,3 @@ class OrderHalf:
 
     async def executions(self, since: datetime | None = None) -> Sequence[Fill]:
         return await self.orders.executions(since)
-
-    async def positions(self) -> Sequence[Position]:
-        return await self.orders.positions()
-
-    # Account
-
-    def cached_positions(self) -> list[Position] | None:
-        return self.orders.cached_positions()
-
-    def cached_summary(self, account: str) -> AccountSummary | None:
-        return self.orders.cached_summary(account)
-
-    def exchange_rate(self, account: str, currency: str) -> Decimal | None:
-        return self.orders.exchange_rate(account, currency)
-
-    async def account_summary(self) -> list[AccountSummary]:
-        return await self.orders.account_summary()
-
-    async def pnl(self, account: str, con_id: int | None = None) -> PnL:
-        return await self.orders.pnl(account, con_id)
