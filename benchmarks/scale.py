@@ -22,8 +22,6 @@ BURST, MESSAGES = 100, 100_000
 #: (symbols, consumers) of each row: one goes up, the other stays.
 SIZES = ((10, 1), (100, 1), (1_000, 1), (100, 4), (100, 16))
 QUICK = {10: 2, 100: 4, 1_000: 8}
-#: Lines that the account is granted: more than the most that a row needs.
-LINES = 2_000
 #: At 45 messages a second more could not be answered before a quote's deadline.
 ASKED_AT_ONCE = 200
 
@@ -85,7 +83,7 @@ async def _raw(stack: AsyncExitStack, server: GatewayServer, symbols: list[str],
 
 
 async def _ours(stack: AsyncExitStack, server: GatewayServer, symbols: list[str], consumers: int) -> Flood:
-    adapter = await stack.enter_async_context(our_side(server, market_data_lines=LINES))
+    adapter = await stack.enter_async_context(our_side(server))
     for first in range(0, len(symbols), ASKED_AT_ONCE):
         await all_quoted(adapter, symbols[first : first + ASKED_AT_ONCE])
     finish = FinishOfAll(consumers)

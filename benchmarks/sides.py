@@ -20,6 +20,8 @@ from moondev_ibkr.config.settings import Settings
 from .market import contract_number
 from .servers import GatewayServer
 
+#: Lines that the gateway of the benchmarks grants, and that a client counts with.
+LINES = 10_000
 RAW_CLIENT, OUR_CLIENT, BARE_CLIENT = 1, 2, 3
 #: Every risk rule runs; what would stop a benchmark that trades one symbol all the time is raised.
 RISK = {
@@ -71,7 +73,7 @@ async def our_side(
             journal_synchronous=synchronous,
             profile=profile,
             risk=RISK,
-            **changes,
+            **({"market_data_lines": LINES} | changes),
         )
         async with IBAdapter.from_settings(settings) as adapter:
             assert isinstance(adapter, IBAdapter)

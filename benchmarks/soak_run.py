@@ -24,6 +24,8 @@ SETTLE = 120.0
 #: Of trades that carry the time, price and size of the one before: chance makes few, a doubled subscription half.
 MOST_REPEATED = 0.2
 LIVE_SYMBOLS = 2
+#: Of the account, as the gateway grants them by itself.
+LINES = 100
 #: Longest time for which memory is traced after it was found to grow.
 TRACED_SECONDS = 60.0
 
@@ -80,7 +82,7 @@ class Soak:
         async with GatewayProcess("benchmarks.soak_gateway", options) as server:
             # the gateway's pipes belong to the process, not to the adapter
             piped = descriptors()
-            async with our_side(server, profile="balanced", synchronous="FULL") as adapter:
+            async with our_side(server, profile="balanced", synchronous="FULL", market_data_lines=LINES) as adapter:
                 await self._soak(server, adapter)
             left = len(asyncio.all_tasks()) - tasks
             self._check("no task is left when all is closed", left == 0, f"{left} more than before")
