@@ -99,6 +99,8 @@ VERBS = [
     "on_events",
     "tick_bars",
     "snapshot",
+    "promote",
+    "subscriptions",
     "live_bars",
     "market_hours",
     "market_time",

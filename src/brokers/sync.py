@@ -26,6 +26,7 @@ from .domain.reports import OrderEvent
 from .domain.scan import ScanParameters, ScanRequest
 from .domain.sessions import MarketHours
 from .domain.streams import BrokerStatistics, Snapshot, StreamOptions
+from .domain.subscriptions import Subscriptions
 from .domain.tick_bars import BarRule, TickBar
 from .errors import BrokerError, DeadlineExceeded, OutcomeUnknown
 from .loop_thread import DEFAULT_TIMEOUT as DEFAULT_TIMEOUT
@@ -177,6 +178,12 @@ class SyncBroker:
 
     def snapshot(self, symbol: Symbol) -> Snapshot | None:
         return self._ask(lambda: self.broker.snapshot(symbol), f"snapshot of {symbol}")
+
+    def promote(self, symbol: Symbol, event: object = "") -> bool:
+        return self._ask(lambda: self.broker.promote(symbol, event), f"promotion of {symbol}")
+
+    def subscriptions(self) -> Subscriptions | None:
+        return self._ask(self.broker.subscriptions, "subscriptions")
 
     # Options and news
 

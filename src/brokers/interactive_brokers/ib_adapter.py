@@ -27,6 +27,7 @@ from ..domain.reports import WireOrder
 from ..domain.scan import ScanParameters, ScanRequest
 from ..domain.sessions import Session
 from ..domain.streams import StreamOptions
+from ..domain.subscriptions import Subscriptions
 from ..errors import BrokerError, ConfigurationError, DoorFenced, NoData, NotConnected
 from ..journal import ClientLease, Journal
 from ..managed_broker import ManagedBroker, StopSettings
@@ -43,6 +44,7 @@ from .ib_fundamentals import IBFundamentals
 from .ib_gateway_pool import GatewayPool
 from .ib_health import health_of
 from .ib_history import HistoryStore
+from .ib_line_pins import pinned_instruments
 from .ib_news import IBNews
 from .ib_options import IBOptions
 from .ib_order_manager import IBOrderManager, Rounded, rounded
@@ -120,6 +122,7 @@ class IBAdapter(ManagedBroker):
             stop=stop,
         )
         self.risk: IBRiskManager = IBRiskManager(policy, BrokerRiskView(self))
+        self.data.lines.pinned = self._pinned
         transport.add_position_listener(self._book.on_position)
         transport.add_link_listener(self._on_link)
         if failover is not None:
@@ -201,6 +204,7 @@ class IBAdapter(ManagedBroker):
             await asyncio.to_thread(self.calendar.session_at, self.clock.now())
             await self._start_trading()
             self.feed_watch.start()
+            self.data.lines.start()
         except BaseException:
             await (self.failover or self.transport).disconnect()
             raise
@@ -231,7 +235,8 @@ class IBAdapter(ManagedBroker):
             self.journal.close()
 
     def health(self) -> Health:
-        return health_of(self.transport, self.failover, self.manager.halted, self.pool, is_trading=self._trading)
+        lines = self.subscriptions()
+        return health_of(self.transport, self.failover, self.manager.halted, self.pool, lines, is_trading=self._trading)
 
     def accounts(self) -> tuple[str, ...]:
         accounts = self.transport.accounts()
@@ -301,6 +306,16 @@ class IBAdapter(ManagedBroker):
         options: StreamOptions | None = None,
     ) -> MarketSubscription:
         return self.data.stream(symbols, kinds, options)
+
+    def _pinned(self) -> list[Instrument] | None:
+        return pinned_instruments(self.transport, self.contracts, self.manager.open_orders())
+
+    def promote(self, symbol: Symbol, event: object = "") -> bool:
+        known = self.contracts.known(symbol)
+        return known is not None and self.data.lines.promote(known.instrument, str(getattr(event, "kind", event)))
+
+    def subscriptions(self) -> Subscriptions:
+        return self.data.lines.report()
 
     def quote_table(self, symbols: Iterable[Symbol]) -> QuoteTable:
         """Quotes of many symbols as numpy columns, to be opened with `async with`; see docs/fast-path.md."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from ..base_broker import Health
+from ..domain.subscriptions import Subscriptions, Tier
 from .ib_failover import Failover
 from .ib_failover_policy import FailoverStatus
 from .ib_gateway_pool import GatewayPool
@@ -13,7 +14,7 @@ from .ib_transport import IbTransport, LinkState
 #: The market clock may be this far from the machine's before health says so (fault C28).
 CLOCK_ALARM = timedelta(seconds=1)
 #: Rows that are told and keep nobody from trading.
-_ADVISORY = ("farm", "clock", "door", "gateway")
+_ADVISORY = ("farm", "clock", "door", "gateway", "market data lines")
 
 
 def health_of(
@@ -21,6 +22,7 @@ def health_of(
     failover: Failover | None,
     halted: str | None,
     pool: GatewayPool | None = None,
+    lines: Subscriptions | None = None,
     *,
     is_trading: bool,
 ) -> Health:
@@ -33,6 +35,8 @@ def health_of(
         rows += _door_rows(failover.status())
     if pool is not None:
         rows += _gateway_rows(pool)
+    if lines is not None:
+        rows.append(("market data lines", not lines.is_learnt, _lines_text(lines)))
     rows.append(("kill switch", halted is None, halted or "off"))
     offset = transport.clock_offset()
     if offset is not None:
@@ -41,6 +45,12 @@ def health_of(
     connected = state in (LinkState.READY, LinkState.SYNCING, LinkState.BROKER_DOWN)
     reason = "; ".join(f"{name}: {text}" for name, _, text in blocking)
     return Health(connected, is_trading and transport.is_healthy and not blocking, reason, tuple(rows))
+
+
+def _lines_text(lines: Subscriptions) -> str:
+    hot, warm, cold = (lines.count(tier) for tier in Tier)
+    refused = f", {lines.configured} configured and {lines.refusals} refused" if lines.is_learnt else ""
+    return f"{lines.used} of {lines.believed} in use{refused}; {hot} hot, {warm} warm, {cold} polled"
 
 
 def _door_rows(status: FailoverStatus) -> list[tuple[str, bool, str]]:

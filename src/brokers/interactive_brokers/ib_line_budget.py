@@ -314,6 +314,11 @@ class LineBudget:
             want.changed = self._clock()
         return self._noted(want)
 
+    def end(self) -> None:
+        """Nothing is wanted any more, and no line is open; what was learnt stays."""
+        self._book = WantBook()
+        self.questions = self.news = 0
+
     # Settling
 
     def settle(self) -> Changes:

@@ -87,6 +87,11 @@ class LineKeeper:
     def report(self) -> Subscriptions:
         return subscriptions(self.budget, self._instruments, self.get, self._clock)
 
+    def start(self) -> None:
+        """Look at the lines from now on until `close`; the first use of a line starts it too."""
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(LOOK_EVERY, self._on_timer)
+
     # One value
 
     async def take(self, instrument: Instrument, deadline: float) -> QuoteLine:
@@ -114,9 +119,11 @@ class LineKeeper:
                 await self._freed()
         if turn is Turn.NEVER:
             raise self._impossible("one more market-data line")
-        if turn is Turn.LINE:
+        if number in self._open:
             return self._open[number]
         polled = self._polled_line(number)
+        if turn is Turn.LINE and polled.error is not None:
+            raise polled.error
         await self._next_poll(polled, max(ends - self._clock.monotonic(), 0.0))
         return polled
 
@@ -246,15 +253,18 @@ class LineKeeper:
     def _know(self, instrument: Instrument) -> int:
         number = instrument.con_id or 0
         self._instruments[number] = instrument
-        if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(LOOK_EVERY, self._on_timer)
+        self.start()
         return number
 
     def _carry_out(self, changes: Changes) -> None:
         for number in changes.close:
             self._close_line(number)
         for number in changes.open:
-            self._open[number] = self._transport.subscribe_quotes(self._instruments[number])
+            try:
+                self._open[number] = self._transport.subscribe_quotes(self._instruments[number])
+            except BrokerError as error:
+                self._polled_line(number).failed(error)
+                self._carry_out(self.budget.barred(number, self.budget.terms.retry))
         if changes.close:
             self.wake()
 
@@ -300,7 +310,6 @@ class LineKeeper:
     # Looking
 
     def _on_timer(self) -> None:
-        self._timer = None
         self.look()
         delay = self.budget.terms.poll_spacing if self.budget.slots else LOOK_EVERY
         self._timer = asyncio.get_running_loop().call_later(delay, self._on_timer)
@@ -376,4 +385,8 @@ class LineKeeper:
         for task in tuple(self._polls):
             task.cancel()
         for number in tuple(self._open):
-            self.let_go(number)
+            self._close_line(number)
+        self._pins = frozenset()
+        self._polled.clear()
+        self._instruments.clear()
+        self.budget.end()

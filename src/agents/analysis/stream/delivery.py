@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 TRY_AGAIN = timedelta(minutes=1)
 Handler = Callable[[AgentEvent], Awaitable[None] | None]
 #: Told of every event before it is queued: the place to ask the subscription budget for a better line.
-Promotion = Callable[[str, StreamEvent], None]
+Promotion = Callable[[str, StreamEvent], object]
 
 
 class EventSource(DayReader, Protocol):
@@ -262,7 +262,9 @@ def stream_to_agents(
 
     ``async with stream_to_agents(broker, ["AAPL"], handler):`` hands every event to `handler`; without one, take
     ``events.agent("name", kinds=…)`` for each agent and iterate over it. `kinds` filters what `on_event` gets.
+    `promote` is called with every event; None is the broker's own `promote`, where it has one.
     """
+    promote = promote or getattr(broker, "promote", None)
     events = StreamEvents(broker, symbols, table=table, promote=promote, volume_bars=volume_bars)
     if on_event is not None:
         events.agent("on_event", on_event, kinds=kinds)

@@ -1,0 +1,148 @@
+"""The subscription budget on the wire: more symbols than lines, lines that IB refuses, positions, events, questions."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+from moondev_ibkr.brokers.domain.market_data import Quote, StreamKind
+from moondev_ibkr.brokers.domain.subscriptions import Delivery, Tier
+from moondev_ibkr.brokers.interactive_brokers.ib_line_budget_terms import TERMS
+from moondev_ibkr.brokers.simulation.tws.settings import TwsSettings as DoorSettings
+
+from .adapter_world import QUICK, adapter_world, buy
+
+SYMBOLS = tuple(f"A{chr(65 + number // 26)}{chr(65 + number % 26)}" for number in range(200))
+
+
+def shrink(world, lines, **terms):
+    """The allowance that the adapter believes in, and waits cut to what a story can take."""
+    budget = world.adapter.data.lines.budget
+    budget.terms = budget.allowance._terms = replace(
+        TERMS, **{"poll_every": 0.05, "poll_spacing": 0.0, "least_cold": 0.0} | terms
+    )
+    world.adapter.data.lines.allowance = lines
+    return world.adapter.data.lines
+
+
+def quoted(world):
+    (session,) = world.gateway.door.sessions.values()
+    return session.count("quotes")
+
+
+def tier_of(world, symbol):
+    row = next(row for row in world.adapter.subscriptions().rows if row.symbol == symbol)
+    return row.tier, row.delivery
+
+
+async def collect(stream, wanted, seconds=20.0):
+    """The first quotes that satisfy `wanted` of each symbol, until it is content."""
+    found = {}
+    async with asyncio.timeout(seconds):
+        async for event in stream:
+            if isinstance(event, Quote):
+                found.setdefault(event.instrument.symbol, []).append(event)
+                if wanted(found):
+                    return found
+    raise AssertionError("the stream ended")
+
+
+async def test_d12_two_hundred_symbols_live_on_a_hundred_lines():
+    door = DoorSettings(port=0, market_data_lines=100)
+    # two hundred look-ups at fifty messages a second take a while
+    patient = replace(QUICK, request_deadline=30.0)
+    async with adapter_world(price_kind="synthetic", symbols=SYMBOLS, door=door, settings=patient) as world:
+        shrink(world, 100)
+        stream = world.adapter.stream(SYMBOLS, [StreamKind.QUOTES])
+        found = await collect(stream, lambda found: len(found) == 200)
+        polled = {name for name, quotes in found.items() if quotes[-1].polled}
+        report = world.adapter.subscriptions()
+        assert report.count(Tier.COLD) + report.count(Tier.WARM) == 200
+        assert {row.symbol for row in report.rows if row.tier is Tier.WARM}.isdisjoint(polled)
+        assert len(polled) >= 100
+        assert report.refusals == 0, "IB was never asked for more than there is"
+        assert quoted(world) + report.polling <= 90, "ten are kept for positions and open orders"
+        await stream.aclose()
+        await world.adapter.market_time()
+        assert world.adapter.subscriptions().count(Tier.COLD) == 0
+
+
+async def test_d12_a_lower_allowance_is_learnt_from_101_and_every_symbol_is_quoted_all_the_same():
+    door = DoorSettings(port=0, market_data_lines=8)
+    async with adapter_world(price_kind="synthetic", symbols=SYMBOLS[:24], door=door) as world:
+        shrink(world, 24, reserved=0)
+        stream = world.adapter.stream(SYMBOLS[:24], [StreamKind.QUOTES])
+        found = await collect(stream, lambda found: len(found) == 24)
+        assert all(quotes[0].bid for quotes in found.values())
+        report = world.adapter.subscriptions()
+        assert report.believed <= 8
+        assert report.refusals >= 1
+        assert not world.adapter.health().reason, "trading goes on"
+        row = next(row for row in world.adapter.health().details if row[0] == "market data lines")
+        assert row[1] is False
+        assert "refused" in row[2]
+        await stream.aclose()
+
+
+async def test_what_is_held_and_what_is_ordered_keeps_a_line_and_gives_it_up_when_flat():
+    async with adapter_world(price_kind="synthetic", symbols=("AAPL", "MSFT", *SYMBOLS[:20])) as world:
+        lines = shrink(world, 12)
+        await world.adapter.place(buy(symbol="AAPL"))
+        resting = await world.adapter.place(buy(symbol="MSFT", limit=1))
+        stream = world.adapter.stream(SYMBOLS[:20], [StreamKind.QUOTES])
+        await anext(stream)
+        lines.look()
+        assert tier_of(world, "AAPL") == tier_of(world, "MSFT") == (Tier.HOT, Delivery.LINE)
+        await world.adapter.cancel(resting.key)
+        await world.until(lambda: not world.adapter.open_orders(), "the cancel")
+        lines.look()
+        assert all(row.tier is not Tier.HOT for row in world.adapter.subscriptions().rows if row.symbol == "MSFT")
+        assert tier_of(world, "AAPL") == (Tier.HOT, Delivery.LINE)
+        await stream.aclose()
+
+
+async def test_an_event_gives_a_polled_symbol_a_line_and_its_quotes_are_live_from_then_on():
+    async with adapter_world(price_kind="synthetic", symbols=SYMBOLS[:20]) as world:
+        shrink(world, 12)
+        stream = world.adapter.stream(SYMBOLS[:20], [StreamKind.QUOTES])
+        await collect(stream, lambda found: len(found) == 20)
+        cold = next(row.symbol for row in world.adapter.subscriptions().rows if row.tier is Tier.COLD)
+        assert world.adapter.promote(cold, "VOLUME_SPIKE")
+        row = next(row for row in world.adapter.subscriptions().rows if row.symbol == cold)
+        assert (row.tier, row.why) == (Tier.HOT, "VOLUME_SPIKE")
+        found = await collect(stream, lambda found: any(not quote.polled for quote in found.get(cold, [])))
+        assert found[cold][-1].bid
+        await world.advance(600)
+        found = await collect(stream, lambda found: cold in found)
+        assert not found[cold][0].polled
+        assert not world.adapter.promote("NOSUCH", "event")
+        await stream.aclose()
+
+
+async def test_a_quote_is_answered_while_streams_have_every_line():
+    async with adapter_world(price_kind="synthetic", symbols=(*SYMBOLS[:20], "AAPL")) as world:
+        shrink(world, 12)
+        stream = world.adapter.stream(SYMBOLS[:20], [StreamKind.QUOTES])
+        await anext(stream)
+        quote = await world.adapter.quote("AAPL")
+        assert quote.polled
+        assert quote.bid
+        assert quote.age(world.clock.now()).total_seconds() < 1
+        await stream.aclose()
+
+
+@pytest.mark.parametrize("how", ["reset", "1101"])
+async def test_d12_c02_a_lost_link_brings_back_lines_and_polls(how):
+    async with adapter_world(price_kind="synthetic", symbols=SYMBOLS[:20]) as world:
+        shrink(world, 12)
+        stream = world.adapter.stream(SYMBOLS[:20], [StreamKind.QUOTES])
+        await collect(stream, lambda found: len(found) == 20)
+        lines = quoted(world)
+        if how == "1101":
+            world.arm("1100")
+        world.arm(how)
+        await world.until_restored()
+        await world.advance(600)
+        await collect(stream, lambda found: len(found) == 20)
+        assert quoted(world) == lines
+        assert world.adapter.subscriptions().refusals == 0
+        await stream.aclose()
