@@ -25,6 +25,7 @@ from ib_async.ib import IB
 from ib_async.order import OrderStatus, Trade
 from moondev_ibkr.brokers.interactive_brokers.ib_async_client.api import TwsApi
 from moondev_ibkr.brokers.interactive_brokers.ib_async_client.connection import LinkConnection
+from moondev_ibkr.brokers.interactive_brokers.ib_async_client.fast_frames import WHY_NOT_COMPILED, CompiledFrameReader
 from moondev_ibkr.brokers.interactive_brokers.ib_async_client.frames import FrameReader
 from moondev_ibkr.brokers.interactive_brokers.ib_async_client.message_rate import RateLimit
 from moondev_ibkr.brokers.interactive_brokers.ib_async_client.send_queue import SendQueue
@@ -65,12 +66,17 @@ def raw_client() -> IB:
     return ib
 
 
-def our_client() -> TwsApi:
+def decoders() -> list[tuple[str, type[FrameReader]]]:
+    """Both readers by name; the compiled one where it was built."""
+    return [("pure", FrameReader)] + ([] if WHY_NOT_COMPILED else [("compiled", CompiledFrameReader)])
+
+
+def our_client(reader: type[FrameReader] = FrameReader) -> TwsApi:
     api = TwsApi()
     link = api.client
     link.connState, link._serverVersion, link._apiReady = Client.CONNECTED, 178, True
     link.decoder.serverVersion = 178
-    link._reader = FrameReader(api.wrapper, link._on_message, link._on_malformed_tick, lambda why: None)
+    link._reader = reader(api.wrapper, link._on_message, link._on_malformed_tick, lambda why: None)
     link.conn = LinkConnection()
     link.conn.on_data = link._on_data
     limit = RateLimit(1_000_000, 0.001, 0, 0)
@@ -111,29 +117,51 @@ def compare(
     return {"name": name, "unit": unit, "raw": per[0], "ours": per[1], "ratio": medians[0] / medians[1]}
 
 
+#: Message for a request and a number, by kind; bid and ask have rows of their own.
+KINDS: dict[str, Callable[[int, int], bytes]] = {
+    "last price and volume": lambda request, n: msg(1, 6, request, 4, 100 + n / 100, n, 0) + msg(2, 6, request, 8, n),
+    "generic": lambda request, n: msg(45, 6, request, 49, n),
+    "string": lambda request, n: msg(46, 6, request, 84, "NYSE" if n % 2 else "ARCA"),
+    "time of last": lambda request, n: msg(46, 6, request, 45, 1_700_000_000 + n),
+    "tick-by-tick, trades": lambda request, n: msg(99, request, 2, 1_700_000_000, 100 + n / 100, n, 0, "NYSE", " FT"),
+    "tick-by-tick, bid and ask": lambda request, n: msg(99, request, 3, 1_700_000_000, 100, 100 + n / 100, n, 7, 1),
+    "tick-by-tick, mid": lambda request, n: msg(99, request, 4, 1_700_000_000, 100 + n / 100),
+    "depth": lambda request, n: msg(12, 1, request, n % 10, n % 2, n % 2, 100 + n / 100, n),
+    "depth by maker": lambda request, n: msg(13, 1, request, n % 10, "NSDQ", n % 2, n % 2, 100 + n / 100, n, 1),
+}
+
+
 def tick_rows(rounds: int) -> list[dict[str, Any]]:
     messages = quote_messages(10_000)
     rows = []
     for size, name in ((10_000, "burst of 10 000"), (100, "packets of 100"), (10, "packets of 10"), (1, "one by one")):
-        raw, ours = raw_client(), our_client()
+        rows += decoding_rows(f"ticks, {name}", packets(messages, size), len(messages), rounds)
+    return rows
+
+
+def kind_rows(rounds: int) -> list[dict[str, Any]]:
+    """Every other kind of tick, 100 to a packet."""
+    rng = random.Random(2)
+    rows = []
+    for name, make in KINDS.items():
+        messages = [make(rng.randrange(1, SYMBOLS + 1), number) for number in range(1, 2_001)]
+        rows += decoding_rows(name, packets(messages, 100), len(messages), rounds)
+    return rows
+
+
+def decoding_rows(name: str, data: list[bytes], count: int, rounds: int) -> list[dict[str, Any]]:
+    def feed(receive: Callable[[bytes], None]) -> None:
+        for packet in data:
+            receive(packet)
+
+    rows = []
+    for decoder, reader in decoders():
+        raw, ours = raw_client(), our_client(reader)
         subscribe(raw)
         subscribe(ours)
-        data = packets(messages, size)
-
-        def feed(receive: Callable[[bytes], None], data: list[bytes] = data) -> None:
-            for packet in data:
-                receive(packet)
-
-        rows.append(
-            compare(
-                f"ticks, {name}",
-                "us per message",
-                len(messages),
-                rounds,
-                lambda receive=raw.client.conn.data_received: feed(receive),
-                lambda receive=ours.client.conn.data_received: feed(receive),
-            )
-        )
+        receivers = (raw.client.conn.data_received, ours.client.conn.data_received)
+        work = [lambda receive=receive: feed(receive) for receive in receivers]
+        rows.append(compare(f"{name}, {decoder}", "us per message", count, rounds, *work))
     return rows
 
 
@@ -204,15 +232,15 @@ def main() -> None:
     arguments = parser.parse_args()
     logging.disable(logging.CRITICAL)
     rounds = arguments.rounds
-    rows = tick_rows(rounds)
+    rows = tick_rows(rounds) + kind_rows(rounds)
     rows += [fill_row(earlier, rounds) for earlier in (10, 200, 1000)]
     rows.append(place_row(rounds))
     if arguments.json:
         print(json.dumps({"rows": rows}, indent=1))
         return
-    print(f"{'what':34} {'raw ib_async':>14} {'this link':>12} {'ratio':>8}   unit")
+    print(f"{'what':40} {'raw ib_async':>14} {'this link':>12} {'ratio':>8}   unit")
     for row in rows:
-        print(f"{row['name']:34} {row['raw']:14.2f} {row['ours']:12.2f} {row['ratio']:7.2f}x   {row['unit']}")
+        print(f"{row['name']:40} {row['raw']:14.2f} {row['ours']:12.2f} {row['ratio']:7.2f}x   {row['unit']}")
 
 
 if __name__ == "__main__":

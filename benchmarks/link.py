@@ -12,7 +12,7 @@ from .rows import Row
 async def run(options: Options) -> list[Row]:
     """Microseconds; the ratio here is of the medians over `rounds`."""
     rounds = options.amount(max(options.rounds, 3), 1)
-    measured = decode.tick_rows(rounds)
+    measured = decode.tick_rows(rounds) + decode.kind_rows(rounds)
     measured += [decode.fill_row(earlier, rounds) for earlier in (10, options.amount(1000, 20))]
     measured.append(decode.place_row(rounds))
     return [_row(entry) for entry in measured]
