@@ -94,19 +94,27 @@ def host(
         attachment = _attach(root, opening, settings, listed)
     try:
         if check:
-            with quiet:
-                states = attachment.check()
-            atexit.register(_hush)
-            return _show(states, as_json=json_output)
+            return _check(attachment, as_json=json_output)
         if tracker:
             return _reconcile_tracker(attachment, dry_run=dry_run, as_json=json_output)
         assert program is not None
         return _run(attachment, program, arguments or (), chosen, once=once)
     finally:
-        from ..agents.hooks.attach import detach
+        _detach(attachment)
 
-        detach()
-        attachment.broker.close()
+
+def _check(attachment: Attachment, *, as_json: bool) -> int:
+    with redirect_stdout(sys.stderr):
+        states = attachment.check()
+    atexit.register(_hush)
+    return _show(states, as_json=as_json)
+
+
+def _detach(attachment: Attachment) -> None:
+    from ..agents.hooks.attach import detach
+
+    detach()
+    attachment.broker.close()
 
 
 def _on_paper(opening: Opening, settings: Settings, program: Program, root: Path, listed: Sequence[str]) -> Opening:
