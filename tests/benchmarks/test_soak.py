@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def command(minutes: float, *more: str) -> list[str]:
-    return [sys.executable, "-m", "benchmarks.soak", "--minutes", str(minutes), "--every-order", "1", *more]
+    return [sys.executable, "-m", "benchmarks.soak", "--minutes", str(minutes), "--every-order", "0.5", *more]
 
 
 def soak(minutes: float, file: Path, *more: str) -> tuple[dict[str, Any], str]:
@@ -41,7 +41,7 @@ def soak(minutes: float, file: Path, *more: str) -> tuple[dict[str, Any], str]:
 
 
 def test_a_soak_of_seconds_accounts_for_every_event(tmp_path: Path) -> None:
-    data, printed = soak(0.15, tmp_path / "soak.json", "--symbols", "8", "--every-fault", "2")
+    data, printed = soak(0.2, tmp_path / "soak.json", "--symbols", "8", "--every-fault", "4")
     assert data["passed"] is True
     assert {check["name"]: check["ok"] for check in data["checks"]}["every event is accounted for"] is True
     assert set(data["consumers"]) == {appetite.name for appetite in APPETITES}
