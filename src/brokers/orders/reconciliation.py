@@ -43,6 +43,8 @@ class Reconciler:
         self._ownership = ownership
         self._lock = asyncio.Lock()
         self._retry: asyncio.TimerHandle | None = None
+        #: The loop's time of `_retry`, kept here: uvloop's handle for "at once" does not know it.
+        self._retry_due = 0.0
         self.failures = 0
         self.completed_runs = 0
         #: Called before a reading is applied: what other processes wrote is taken over. Raises JournalError.
@@ -78,9 +80,11 @@ class Reconciler:
     def soon(self, delay: float = 0.0) -> None:
         """Ask for another run; several requests before it make one, at the earliest moment asked for."""
         loop = asyncio.get_running_loop()
-        if self._desk.closing or (self._retry is not None and self._retry.when() <= loop.time() + delay):
+        due = loop.time() + delay
+        if self._desk.closing or (self._retry is not None and self._retry_due <= due):
             return
         self.cancel()
+        self._retry_due = due
         self._retry = loop.call_later(delay, self._again)
 
     def _again(self) -> None:

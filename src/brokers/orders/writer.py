@@ -36,6 +36,8 @@ class JournalWriter:
         self._pending = Observed()
         self._dirty: dict[str, Record] = {}
         self._scheduled: asyncio.TimerHandle | None = None
+        #: The loop's time of `_scheduled`, kept here: uvloop's handle for "at once" does not know it.
+        self._due = 0.0
         self._checkpoint: asyncio.Future[None] | None = None
         self._closed = False
         self.failures = 0
@@ -68,10 +70,12 @@ class JournalWriter:
         if self._closed:
             return
         loop = asyncio.get_running_loop()
+        due = loop.time() + delay
         if self._scheduled is not None:
-            if self._scheduled.when() <= loop.time() + delay:
+            if self._due <= due:
                 return
             self._scheduled.cancel()
+        self._due = due
         self._scheduled = loop.call_later(delay, self._flush)
 
     def _flush(self) -> None:

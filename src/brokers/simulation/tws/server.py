@@ -15,6 +15,7 @@ import ipaddress
 import logging
 from collections import deque
 from collections.abc import Callable
+from typing import cast
 
 from ..timers import MarketTimers
 from .door import TwsDoor
@@ -61,7 +62,8 @@ class Connection(asyncio.Protocol):
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
+        # uvloop's transports are none of asyncio's classes
+        transport = cast(asyncio.Transport, transport)
         server = self._server
         self.transport = transport
         self.link = Link(transport, server.faults.link, server.loop)
