@@ -4,9 +4,11 @@ import asyncio
 from dataclasses import replace
 
 import pytest
-from moondev_ibkr.brokers.domain.market_data import Quote, StreamKind
+from moondev_ibkr.brokers.domain.market_data import Gap, Quote, Resumed, StreamKind
 from moondev_ibkr.brokers.domain.subscriptions import Delivery, Tier
+from moondev_ibkr.brokers.interactive_brokers.ib_async_client import silent_lines
 from moondev_ibkr.brokers.interactive_brokers.ib_line_budget_terms import TERMS
+from moondev_ibkr.brokers.interactive_brokers.ib_transport import LinkEventKind
 from moondev_ibkr.brokers.simulation.tws.settings import TwsSettings as DoorSettings
 
 from .adapter_world import QUICK, adapter_world, buy
@@ -145,4 +147,53 @@ async def test_d12_c02_a_lost_link_brings_back_lines_and_polls(how):
         await collect(stream, lambda found: len(found) == 20)
         assert quoted(world) == lines
         assert world.adapter.subscriptions().refusals == 0
+        await stream.aclose()
+
+
+async def next_of(stream, kind, seconds=10.0):
+    async with asyncio.timeout(seconds):
+        async for event in stream:
+            if isinstance(event, kind):
+                return event
+    raise AssertionError(f"the stream ended before a {kind.__name__}")
+
+
+async def test_d01_a_competing_session_is_a_gap_that_ends_when_the_other_one_leaves(monkeypatch):
+    monkeypatch.setattr(silent_lines, "FIRST_RETRY", 0.1)
+    monkeypatch.setattr(silent_lines, "LONGEST_RETRY", 0.1)
+    async with adapter_world() as world:
+        stream = world.adapter.stream(["AAPL", "MSFT"], [StreamKind.QUOTES])
+        await collect(stream, lambda found: len(found) == 2)
+        world.arm("competing-session")
+        gap = await next_of(stream, Gap)
+        assert set(gap.symbols) == {"AAPL", "MSFT"}
+        assert "another session" in gap.reason
+        before = {line.request_id for line in world.client._market.lines()}
+        await world.until(
+            lambda: before.isdisjoint(line.request_id for line in world.client._market.lines()),
+            "both to be asked again",
+        )
+        assert not stream.counts.unaccounted
+        assert world.count(LinkEventKind.SUBSCRIPTIONS_RESTORED) == 0, "nothing came yet"
+        world.release("competing-session")
+        symbols = set()
+        while symbols != {"AAPL", "MSFT"}:
+            symbols |= set((await next_of(stream, Resumed)).symbols)
+        assert (await next_of(stream, Quote)).bid
+        assert world.count(LinkEventKind.LOST) == 0
+        await stream.aclose()
+
+
+async def test_d01_q15_a_feed_that_was_asked_again_is_resumed_by_its_first_value_alone():
+    async with adapter_world() as world:
+        stream = world.adapter.stream(["AAPL"], [StreamKind.QUOTES])
+        await collect(stream, lambda found: len(found) == 1)
+        world.gateway.faults.silent_feed = True
+        world.client.resubscribe_silent(asyncio.get_running_loop().time())
+        assert (await next_of(stream, Gap)).symbols == ("AAPL",)
+        await world.client.market_time()
+        assert world.count(LinkEventKind.SUBSCRIPTIONS_RESTORED) == 0
+        world.gateway.faults.silent_feed = False
+        world.client.resubscribe_silent(asyncio.get_running_loop().time())
+        assert (await next_of(stream, Resumed)).symbols == ("AAPL",)
         await stream.aclose()

@@ -88,7 +88,7 @@ class Ours:
         link._reader = reader(self.api.wrapper, link._on_message, link._on_malformed_tick, lambda why: pytest.fail(why))
         link.reqMktData = link.cancelMktData = lambda *_: None
         self.feed = link._on_data
-        self.market = MarketLines(self.api, StillClock(), "tws", delayed_data=False)
+        self.market = MarketLines(self.api, StillClock(), "tws", lambda *_, **__: None, delayed_data=False)
         self.told = Told()
         self.market.add_listener(self.told)
         link.getReqId = itertools.count(1).__next__

@@ -84,7 +84,9 @@ class IbAsyncClient(NullListener):
         reader = reader_class(self._settings.tick_decoder)
         self._api = TwsApi(self, naive_zone=self._settings.naive_zone, opener=opener, reader=reader)
         self._session = Session(self._api, self._settings, self.clock, self)
-        self._market = MarketLines(self._api, self.clock, self.name, delayed_data=self._settings.delayed_data)
+        self._market = MarketLines(
+            self._api, self.clock, self.name, self._session.tell, delayed_data=self._settings.delayed_data
+        )
         self._readings = Readings(self._api, self._market, self.clock, self.name)
         self._news = NewsQuestions(self._api, self._session, self._settings)
         self._scanner = ScannerQuestions(self._api, self._session, self._settings)
@@ -356,11 +358,7 @@ class IbAsyncClient(NullListener):
 
     def resubscribe_silent(self, since: float) -> None:
         self._session.require("market data")
-        symbols = self._market.restore_silent(since)
-        if symbols:
-            kind = LinkEventKind.SUBSCRIPTIONS_RESTORED
-            self._session.tell(LinkEventKind.FARM_DOWN, "market data fell silent", symbols=symbols)
-            self._session.tell(kind, "market data was asked for again", restored=len(symbols), symbols=symbols)
+        self._market.resubscribe_silent(since, "market data fell silent")
 
     async def snapshot(self, instrument: Instrument, deadline: float) -> Quote:
         self._session.require(f"snapshot of {instrument}")

@@ -25,6 +25,7 @@ from .listener import ErrorMessage
 from .news import without_remarks
 from .pending import request_failure
 from .quote_line import Line
+from .silent_lines import SilentLines, Tell
 from .translate import to_bar, to_contract, to_depth, to_quote
 
 logger = logging.getLogger(__name__)
@@ -33,6 +34,8 @@ logger = logging.getLogger(__name__)
 GENERIC_TICKS = {SecType.STOCK: "236"}
 #: News alone, without quotes.
 NEWS_TICKS = "mdoff,292"
+#: IB's code for "another session of this user name has the market data".
+COMPETING_SESSION = 10197
 #: IB's codes for "no live data; delayed data could be had".
 DELAYED_POSSIBLE = frozenset({354, 10089, 10168})
 
@@ -54,7 +57,7 @@ class _Stream:
 class MarketLines:
     """Every running stream of one client. All calls on the loop."""
 
-    def __init__(self, api: TwsApi, clock: Clock, source: str, *, delayed_data: bool) -> None:
+    def __init__(self, api: TwsApi, clock: Clock, source: str, tell: Tell, *, delayed_data: bool) -> None:
         self._api = api
         self._clock = clock
         self._source = source
@@ -66,6 +69,7 @@ class MarketLines:
         self._next_handle = 1
         self._listeners: list[MarketListener] = []
         self._snapshots: dict[int, Callable[[], None]] = {}
+        self._silent = SilentLines(self._ask_again, tell)
         #: Seconds from the packet's arrival to the end of its dispatch, the latest thousand.
         self.dispatch_times: list[float] = []
         api.wrapper.on_packet = self._on_packet
@@ -100,6 +104,7 @@ class MarketLines:
         line.users -= 1
         if line.users <= 0:
             del self._lines[_number(instrument)]
+            self._silent.forget(line)
             self._end_line(line)
 
     def _ask_line(self, line: Line) -> None:
@@ -120,6 +125,11 @@ class MarketLines:
         self._forget_line(line)
         if self._api.client.isReady() and line.request_id and line.error is None:
             self._api.client.cancelMktData(line.request_id)
+
+    def _ask_again(self, line: Line) -> None:
+        if self._api.client.isReady():
+            self._end_line(line)
+            self._ask_line(line)
 
     def _forget_line(self, line: Line) -> None:
         if line.ticker is not None:
@@ -284,6 +294,8 @@ class MarketLines:
         if tickers:
             self._on_tickers(tickers, changed, now, time)
         if changed:
+            if self._silent:
+                self._silent.look(changed)
             for listener in self._listeners:
                 listener.on_lines(changed)
 
@@ -347,6 +359,8 @@ class MarketLines:
             for line in self._lines.values():
                 if line.request_id == message.request_id:
                     line.advice = message
+                    if message.code == COMPETING_SESSION:
+                        self._silent.add([line], message.row.meaning, message.code)
             return
         error = request_failure(message.request_id, message.code, message.text, message.contract)
         for line in self._lines.values():
@@ -364,6 +378,7 @@ class MarketLines:
             logger.info("no live data for %s; asking for delayed data from now on", line.instrument)
             self._ask_line(line)
             return
+        self._silent.forget(line)
         line.fail(error)
 
     def _stream_failed(self, stream: _Stream, error: BrokerError) -> None:
@@ -382,6 +397,7 @@ class MarketLines:
         """Lines and ticks stay intended; bars end here and are asked for again by whoever reads them."""
         self._by_ticker.clear()
         self._snapshots.clear()
+        self._silent.clear()
         for stream in [row for row in self._streams.values() if row.kind == "Bars"]:
             del self._streams[stream.handle]
             if stream.listener is not None:
@@ -407,11 +423,21 @@ class MarketLines:
         return asked, failed
 
     def restore_silent(self, since: float) -> tuple[str, ...]:
-        silent = [line for line in self._lines.values() if line.last_update is None or line.last_update <= since]
+        silent = self._quiet_since(since)
         for line in silent:
-            self._end_line(line)
-            self._ask_line(line)
+            self._silent.forget(line)
+            self._ask_again(line)
         return tuple(line.instrument.symbol for line in silent)
+
+    def resubscribe_silent(self, since: float, why: str) -> None:
+        """As `restore_silent`; the gap ends when the lines tell again."""
+        silent = self._quiet_since(since)
+        self._silent.add(silent, why)
+        for line in silent:
+            self._ask_again(line)
+
+    def _quiet_since(self, since: float) -> list[Line]:
+        return [line for line in self._lines.values() if line.last_update is None or line.last_update <= since]
 
 
 def _number(instrument: Instrument) -> int:
