@@ -9,6 +9,9 @@ input ends it. Beside the gateway's own control commands there are:
     {"render": {"client": 1, "messages": 20000}}       ticks for all quote lines of that client -> {"bytes_per_message"}
     {"fills": {"client": 1, "order_id": 5, "count": 9}}    one-share fills of a working order, and their statuses
     {"pour": {"client": 1}}                            writes what was rendered; ticks end with a bid of LAST
+    {"flood": {"client": 1, "rate": 50000, "batch": 100}}  writes so many ticks a second, `batch` to a write, until calm
+    {"print": {"client": 1, "line": 5, "price": 101.0}}    a trade in the middle of a write -> {"sent"}
+    {"calm": {}}                                       ends the flood -> {"rate"}
 """
 
 from __future__ import annotations
@@ -16,7 +19,8 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -52,7 +56,12 @@ class BenchGateway:
         self._gateway = gateway
         self._rendered: dict[int, bytes] = {}
         self._filled: dict[int, int] = {}
+        self._commands: dict[str, Callable[..., Awaitable[dict[str, Any]]]]
         self._commands = {"render": self._render, "pour": self._pour, "fills": self._fills}
+        self._commands |= {"flood": self._flood, "print": self._print_one, "calm": self._calm}
+        self._flooding: asyncio.Future[None] | None = None
+        self._surge: tuple[bytes, asyncio.Future[float]] | None = None
+        self._flooded, self._flood_rate = 0, 0.0
 
     async def obey(self, line: str) -> dict[str, Any]:
         ((name, value),) = json.loads(line).items()
@@ -63,8 +72,7 @@ class BenchGateway:
         return self._gateway.door.sessions[client]
 
     async def _render(self, client: int, messages: int) -> dict[str, Any]:
-        session = self._session(client)
-        lines = [number for family, number in session._subscriptions if family == "quotes"]
+        lines = self._lines(client)
         cycle = list(_ticks(lines))
         whole, rest = divmod(messages, len(cycle))
         last = pack(("1", "6", str(lines[0]), "1", f"{LAST:.1f}", SIZE, "0"))
@@ -92,6 +100,46 @@ class BenchGateway:
         self._session(client).write(data)
         self._gateway.door.flush()
         return {"bytes": len(data)}
+
+    async def _flood(self, client: int, rate: int, batch: int) -> dict[str, Any]:
+        """Begin to write `batch` ticks at a time, `rate` a second, until `calm`."""
+        self._flooding = asyncio.ensure_future(self._write_on(client, rate, batch))
+        return {"rate": rate}
+
+    async def _write_on(self, client: int, rate: int, batch: int) -> None:
+        session, loop = self._session(client), asyncio.get_running_loop()
+        cycle = list(_ticks(self._lines(client)))
+        began = due = loop.time()
+        while True:
+            rows = [cycle[(self._flooded + at) % len(cycle)] for at in range(batch)]
+            self._flooded += batch
+            if self._surge is not None:
+                (rows[batch // 2], written), self._surge = self._surge, None
+                written.set_result(time.monotonic())
+            session.write(b"".join(rows))
+            self._gateway.door.flush()
+            due += batch / rate
+            await asyncio.sleep(max(0.0, due - loop.time()))
+            self._flood_rate = self._flooded / (loop.time() - began)
+
+    async def _print_one(self, client: int, line: int, price: float) -> dict[str, Any]:
+        """A trade in the middle of the next write."""
+        written: asyncio.Future[float] = asyncio.get_running_loop().create_future()
+        number = self._lines(client)[line]
+        self._surge = pack(("1", "6", str(number), "4", f"{price:.2f}", SIZE, "0")), written
+        sent = await written
+        # the answer must not be read while the client decides
+        await asyncio.sleep(0.03)
+        return {"sent": sent}
+
+    async def _calm(self) -> dict[str, Any]:
+        if self._flooding is not None:
+            self._flooding.cancel()
+        self._flooded = 0
+        return {"rate": self._flood_rate}
+
+    def _lines(self, client: int) -> list[int]:
+        return [number for family, number in self._session(client)._subscriptions if family == "quotes"]
 
 
 def _ticks(lines: list[int]) -> Iterator[bytes]:

@@ -8,6 +8,8 @@ from moondev_ibkr.brokers.simulation.contracts import derived_con_id
 PRICE = 100.0
 #: The bid that ends a flood: no other tick carries it.
 LAST = 9999.5
+#: A print far above the market, which the detector of `tick_to_trade` is to find.
+SURGE = 107.77
 
 
 def symbol_names(count: int) -> list[str]:

@@ -192,8 +192,6 @@ class QuoteTable:
             rows = self.take_changed()
             if len(rows):
                 yield rows
-                # a consumer that is always late must not keep the loop from reading
-                await asyncio.sleep(0)
                 continue
             self._news.clear()
             await self._news.wait()
