@@ -9,6 +9,8 @@ from types import TracebackType
 from typing import Any, Self
 
 _SECONDS = 120.0
+#: Bytes of one answer: the books of a long day take more than asyncio's own 64 KiB.
+LONGEST_ANSWER = 2**26
 
 
 class GatewayProcess:
@@ -24,7 +26,11 @@ class GatewayProcess:
     async def __aenter__(self) -> Self:
         # of a group of its own: Ctrl-C is the measuring process's to hear, which then ends this one
         self._process = await asyncio.create_subprocess_exec(
-            *self._command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, start_new_session=True
+            *self._command,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            start_new_session=True,
+            limit=LONGEST_ANSWER,
         )
         ready = await self._answer()
         self.host, self.port = ready["host"], ready["port"]

@@ -114,7 +114,8 @@ class Soak:
             self.lasted = loop.time() - started
             await self._end(trader, faults, watching)
             await self._judge_memory()
-            await self._settle(server, adapter)
+            # whatever goes wrong there, the streams are judged all the same
+            await asyncio.wait({self._start(stack, self._settle(server, adapter), "the settlement")})
             for consumer in self.consumers:
                 consumer.end()
             await asyncio.wait(reading, timeout=SETTLE)
