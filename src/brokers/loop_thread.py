@@ -14,6 +14,7 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 from .errors import DeadlineExceeded, NotConnected, UsageError
+from .event_loop import new_event_loop
 
 T = TypeVar("T")
 
@@ -49,7 +50,7 @@ class LoopThread:
                 raise UsageError(what, "the background loop was closed", "make a new façade")
             if self._loop is None:
                 ready = threading.Event()
-                self._loop = asyncio.new_event_loop()
+                self._loop = new_event_loop()
                 self._thread = threading.Thread(
                     target=self._run, args=(self._loop, ready), name=self._name, daemon=True
                 )

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import gc
 import json
-import logging
 import os
 import sys
 from collections.abc import Callable, Coroutine
@@ -17,9 +15,9 @@ from typing import Any, TypeVar
 import typer
 
 from ..brokers.errors import BrokerError, ConfigurationError, UsageError
+from ..brokers.event_loop import new_event_loop, quiet_collector
 from ..config.profiles import Profile
 
-log = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
 #: Exit codes of every command.
@@ -86,21 +84,11 @@ def drop_stdout() -> None:
 
 
 def run_async(main: Coroutine[Any, Any, Result], profile: Profile | None = None) -> Result:
-    """Run to the end on a fresh loop of the profile's kind; Ctrl-C cancels `main`, which may still tidy up, and raises
-    KeyboardInterrupt."""
-    factory: Callable[[], asyncio.AbstractEventLoop] | None = None
-    if profile is not None and profile.use_uvloop:
-        try:
-            import uvloop
-
-            factory = uvloop.new_event_loop
-        except ImportError:
-            log.info("uvloop is not installed; the standard event loop is used")
-    if profile is not None and profile.gc_freeze:
-        # What start-up made lives as long as the process: no collection needs to look at it again.
-        gc.collect()
-        gc.freeze()
-    with asyncio.Runner(loop_factory=factory) as runner:
+    """Run to the end on a fresh loop, with the profile's garbage collection; Ctrl-C cancels `main`, which may still
+    tidy up, and raises KeyboardInterrupt."""
+    if profile is not None:
+        quiet_collector(profile)
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
         return runner.run(main)
 
 

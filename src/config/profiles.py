@@ -25,15 +25,13 @@ class Profile:
     batch_events: int
     #: Events kept for a slow subscriber before the oldest is dropped and counted; orders never are (market_stream).
     buffer_size: int
-    #: The event loop is uvloop's where it is installed (event_loop).
-    use_uvloop: bool
-    #: Move start-up objects out of the collector's sight and collect less often (event_loop).
+    #: Move start-up objects out of the collector's sight (event_loop).
     gc_freeze: bool
 
 
 PROFILES: dict[ProfileName, Profile] = {
-    ProfileName.ULTRA_LOW_LATENCY: Profile(0, 1, 256, 4_096, use_uvloop=True, gc_freeze=True),
-    ProfileName.LOW_LATENCY: Profile(10, 20, 1_024, 16_384, use_uvloop=True, gc_freeze=True),
-    ProfileName.BALANCED: Profile(100, 100, 4_096, 16_384, use_uvloop=False, gc_freeze=False),
-    ProfileName.HIGH_THROUGHPUT: Profile(250, 500, 32_768, 131_072, use_uvloop=True, gc_freeze=False),
+    ProfileName.ULTRA_LOW_LATENCY: Profile(0, 1, 256, 4_096, gc_freeze=True),
+    ProfileName.LOW_LATENCY: Profile(10, 20, 1_024, 16_384, gc_freeze=True),
+    ProfileName.BALANCED: Profile(100, 100, 4_096, 16_384, gc_freeze=False),
+    ProfileName.HIGH_THROUGHPUT: Profile(250, 500, 32_768, 131_072, gc_freeze=False),
 }

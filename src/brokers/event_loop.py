@@ -1,0 +1,30 @@
+"""The event loop that the command line and the synchronous façade run on: uvloop's where it is installed."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+
+from ..config.profiles import Profile
+
+log = logging.getLogger(__name__)
+
+
+def new_event_loop() -> asyncio.AbstractEventLoop:
+    """A fresh loop, not yet anybody's. Windows, where there is no uvloop, keeps asyncio's own."""
+    try:
+        import uvloop
+    except ImportError:
+        log.debug("uvloop is not installed (the extra `fast`); the standard event loop is used")
+        return asyncio.new_event_loop()
+    loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
+    return loop
+
+
+def quiet_collector(profile: Profile) -> None:
+    """Take what start-up made out of the collector's sight, where the profile wants it: it lives as long as the
+    process, and no collection needs to look at it again."""
+    if profile.gc_freeze:
+        gc.collect()
+        gc.freeze()
