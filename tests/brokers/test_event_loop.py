@@ -48,6 +48,8 @@ async def trade(world: World) -> str:
         assert order.state is OrderState.FILLED
         assert world.broker.fills()[0].quantity == 5
         assert (await world.broker.owned_positions())[0].instrument.con_id == instrument.con_id
+        for _ in range(2):  # as when two messages in a row cannot be applied
+            world.broker.manager._reconciler.soon()  # type: ignore[attr-defined]
         assert await world.broker.reconcile() == []
         return type(asyncio.get_running_loop()).__module__
     finally:
