@@ -2,7 +2,10 @@
 
 import math
 import random
+import re
 from collections import Counter
+from dataclasses import fields
+from pathlib import Path
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -424,3 +427,17 @@ def test_a_simulated_day_of_two_hundred_symbols_on_a_hundred_lines_does_not_osci
     pins = 12 * int(6.5 * 12)
     assert budget.swaps - opening <= promotions + pins + 6.5 * 3600 / TERMS.swap_every
     assert max(keeper.opened.values()) <= 6.5 * 3600 / TERMS.least_cold / 3
+
+
+def test_the_table_in_the_docs_is_the_one_in_force():
+    page = (Path(__file__).parents[3] / "docs" / "subscriptions.md").read_text(encoding="utf-8")
+    told = dict(re.findall(r"^\| `(\w+)` \| ([\d.]+) \|", page, re.M))
+    assert {name: float(value) for name, value in told.items()} == {
+        row.name: float(getattr(TERMS, row.name)) for row in fields(TERMS)
+    }
+    keeper = Keeper(100)
+    keeper.hold(*range(200))
+    counts = (
+        f"{keeper.count(Tier.WARM)} have a line, {keeper.budget.slots} lines poll the other {keeper.count(Tier.COLD)}"
+    )
+    assert counts in page
