@@ -97,8 +97,8 @@ def test_a_malformed_request_is_answered_and_the_connection_stays() -> None:
 
 
 def test_a_refused_request_carries_the_error_of_ib() -> None:
-    (refused,) = ready().receive(pack(["53", "1", "9"]))
-    assert refused == Refused(r.CancelFundamentalData(reqId=9), 9, 300, "Can't find EId with tickerId:9")
+    (refused,) = ready().receive(pack(["89", "9"]))
+    assert refused == Refused(r.CancelHistogramData(reqId=9), 9, 300, "Can't find EId with tickerId:9")
     (refused,) = ready().receive(pack(["18", "1", "1"]))
     assert isinstance(refused, Refused)
     assert (refused.reqId, refused.code) == (-1, 321)
