@@ -4,8 +4,9 @@ import asyncio
 from dataclasses import replace
 
 import pytest
-from moondev_ibkr.brokers.domain.market_data import Gap, Quote, Resumed, StreamKind
+from moondev_ibkr.brokers.domain.market_data import Depth, Gap, Quote, Resumed, StreamKind
 from moondev_ibkr.brokers.domain.subscriptions import Delivery, Tier
+from moondev_ibkr.brokers.errors import InvalidRequest
 from moondev_ibkr.brokers.interactive_brokers.ib_async_client import silent_lines
 from moondev_ibkr.brokers.interactive_brokers.ib_line_budget_terms import TERMS
 from moondev_ibkr.brokers.interactive_brokers.ib_transport import LinkEventKind
@@ -197,3 +198,63 @@ async def test_d01_q15_a_feed_that_was_asked_again_is_resumed_by_its_first_value
         world.client.resubscribe_silent(asyncio.get_running_loop().time())
         assert (await next_of(stream, Resumed)).symbols == ("AAPL",)
         await stream.aclose()
+
+
+async def test_d12_ticks_beyond_the_limit_are_made_of_quotes_and_become_real_when_there_is_room():
+    symbols = SYMBOLS[:7]
+    async with adapter_world(price_kind="synthetic", symbols=symbols) as world:
+        streams = [world.adapter.stream([symbol], [StreamKind.TRADES]) for symbol in symbols]
+        waiting = [asyncio.ensure_future(anext(stream)) for stream in streams]
+        feeds = world.adapter.data.streams.feeds
+        await world.until(
+            lambda: len(feeds._feeds) == 7 and len(feeds._made) == 2, "five streams and two made of quotes"
+        )
+        await world.client.market_time()
+        await world.advance(1800)
+        trades = await asyncio.wait_for(asyncio.gather(*waiting), 5)
+        assert {trade.source for trade in trades[:5]} == {"tws"}
+        assert {trade.source for trade in trades[5:]} == {"tws quotes"}
+        assert all(trade.price > 0 for trade in trades)
+        await streams[0].aclose()
+        assert len(feeds._made) == 1
+        for stream in streams[1:]:
+            await stream.aclose()
+        assert not feeds._feeds
+        assert not feeds._made
+        assert not [row for row in world.adapter.subscriptions().rows if row.consumers]
+
+
+async def test_d12_fewer_streams_of_ticks_are_learnt_from_10190():
+    symbols = SYMBOLS[:4]
+    door = DoorSettings(port=0, tick_by_tick_lines=2)
+    async with adapter_world(price_kind="synthetic", symbols=symbols, door=door) as world:
+        streams = [world.adapter.stream([symbol], [StreamKind.TRADES]) for symbol in symbols]
+        waiting = [asyncio.ensure_future(anext(stream)) for stream in streams]
+        feeds = world.adapter.data.streams.feeds
+        await world.until(lambda: len(feeds._made) == 2, "what was refused to be made of quotes")
+        assert feeds.ticks.believed == 2
+        await world.client.market_time()
+        await world.advance(1800)
+        trades = await asyncio.wait_for(asyncio.gather(*waiting), 5)
+        assert sorted(trade.source for trade in trades) == ["tws", "tws", "tws quotes", "tws quotes"]
+        for stream in streams:
+            await stream.aclose()
+
+
+async def test_d12_one_book_more_than_there_may_be_is_refused_and_had_when_one_ends():
+    symbols = SYMBOLS[:4]
+    async with adapter_world(price_kind="synthetic", symbols=symbols) as world:
+        books = world.adapter.stream(symbols[:3], [StreamKind.DEPTH])
+        first = asyncio.ensure_future(anext(books))
+        await world.until(lambda: world.adapter.data.streams.feeds.used(depth=True) == 3, "three books")
+        more = world.adapter.stream(symbols[3:], [StreamKind.DEPTH])
+        with pytest.raises(InvalidRequest, match="depth streams"):
+            await anext(more)
+        first.cancel()
+        await books.aclose()
+        again = world.adapter.stream(symbols[3:], [StreamKind.DEPTH])
+        waiting = asyncio.ensure_future(anext(again))
+        await world.until(lambda: world.adapter.data.streams.feeds.used(depth=True) == 1, "the book")
+        await world.advance(600)
+        assert isinstance(await asyncio.wait_for(waiting, 5), Depth)
+        await again.aclose()

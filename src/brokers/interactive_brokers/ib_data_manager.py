@@ -101,7 +101,7 @@ class IBDataManager:
         self.lines = LineKeeper(
             transport, self.policy.lines, self._forget, clock, self.policy.budget, share_for_questions=share
         )
-        self.streams = Streams(transport, contracts, self.lines, self.policy)
+        self.streams = Streams(transport, contracts, self.lines, self.policy, clock)
         self.lines.add_listener(self.streams.hub)
         self._live: weakref.WeakSet[LiveBars] = weakref.WeakSet()
         self._restored = asyncio.Event()

@@ -50,6 +50,8 @@ class LineKeeper:
         self.budget = LineBudget(allowance, clock.monotonic, terms, share_for_questions=share_for_questions)
         #: Instruments of positions and open orders; None while they are not known, and then the last ones stay.
         self.pinned: Callable[[], Iterable[Instrument] | None] | None = None
+        #: Called after each look at the lines.
+        self.after_look: Callable[[], object] | None = None
         self._instruments: dict[int, Instrument] = {}
         self._open: dict[int, QuoteLine] = {}
         self._polled: dict[int, PolledLine] = {}
@@ -72,6 +74,9 @@ class LineKeeper:
 
     def add_listener(self, listener: MarketListener) -> None:
         self._listeners.append(listener)
+
+    def remove_listener(self, listener: MarketListener) -> None:
+        self._listeners.remove(listener)
 
     def get(self, number: int) -> QuoteLine | None:
         """The line of a contract, or what was last polled of it; None when it has neither. Does not count as use."""
@@ -329,6 +334,8 @@ class LineKeeper:
         self._carry_out(self.budget.settle())
         self._start_polls()
         self._forget()
+        if self.after_look is not None:
+            self.after_look()
 
     def _follow_pins(self) -> None:
         held = self.pinned() if self.pinned is not None else None

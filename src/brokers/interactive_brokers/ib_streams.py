@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from ..base_broker import Symbol
+from ..domain.clock import Clock
 from ..domain.instrument import Instrument
 from ..domain.market_data import Gap, Resumed, StreamKind
 from ..domain.streams import StreamOptions
@@ -16,6 +17,7 @@ from ..streams.hub import StreamHub
 from ..streams.market_stream import MarketStream
 from ..streams.open_stream import OpenStream
 from .ib_contracts import ContractBook
+from .ib_line_budget_feeds import FeedKeeper
 from .ib_lines import LineKeeper
 from .ib_stream_feeds import FeedKey, SharedFeeds
 from .ib_transport import IbTransport, LinkEvent, LinkEventKind, LinkScope
@@ -38,14 +40,15 @@ class Streams:
     """Opens and ends the streams over one transport."""
 
     def __init__(
-        self, transport: IbTransport, contracts: ContractBook, lines: LineKeeper, policy: StreamPolicy
+        self, transport: IbTransport, contracts: ContractBook, lines: LineKeeper, policy: StreamPolicy, clock: Clock
     ) -> None:
         self._transport = transport
         self._contracts = contracts
         self._lines = lines
         self.policy = policy
         self.hub = StreamHub(policy.streams)
-        self._feeds = SharedFeeds(transport.unsubscribe)
+        self.feeds = FeedKeeper(transport, lines, self.hub, clock)
+        self._feeds = SharedFeeds(self.feeds.unsubscribe)
         #: Of each stream: what it takes of the feeds, and contracts whose line it holds.
         self._taken: dict[MarketStream, list[FeedKey]] = {}
         self._held: dict[MarketStream, list[int]] = {}
@@ -84,13 +87,13 @@ class Streams:
         return stream
 
     def _take_feeds(self, instrument: Instrument, kinds: frozenset[StreamKind], stream: MarketStream) -> None:
-        transport, rows = self._transport, self.policy.depth_rows
+        feeds, rows = self.feeds, self.policy.depth_rows
         if kinds & {StreamKind.TRADES, StreamKind.TICK_BY_TICK}:
-            self._take(stream, instrument, "AllLast", lambda: transport.subscribe_ticks(instrument, "AllLast"))
+            self._take(stream, instrument, "AllLast", lambda: feeds.subscribe_ticks(instrument, "AllLast"))
         if StreamKind.TICK_BY_TICK in kinds:
-            self._take(stream, instrument, "BidAsk", lambda: transport.subscribe_ticks(instrument, "BidAsk"))
+            self._take(stream, instrument, "BidAsk", lambda: feeds.subscribe_ticks(instrument, "BidAsk"))
         if StreamKind.DEPTH in kinds:
-            self._take(stream, instrument, "Depth", lambda: transport.subscribe_depth(instrument, rows))
+            self._take(stream, instrument, "Depth", lambda: feeds.subscribe_depth(instrument, rows))
 
     async def _take_news(self, instrument: Instrument, providers: list[str], stream: MarketStream) -> None:
         """News needs a line of the allowance, one for all consumers of a contract."""
@@ -98,7 +101,7 @@ class Streams:
             await self._lines.take_news(self.policy.quote_deadline)
             if (instrument.con_id or 0, _NEWS) in self._feeds:
                 self._lines.give_news(1)
-        self._take(stream, instrument, _NEWS, lambda: self._transport.subscribe_news(instrument, providers))
+        self._take(stream, instrument, _NEWS, lambda: self.feeds.subscribe_news(instrument, providers))
 
     def _take(self, stream: MarketStream, instrument: Instrument, what: str, subscribe: Callable[[], int]) -> None:
         key = self._feeds.take((instrument.con_id or 0, what), subscribe)

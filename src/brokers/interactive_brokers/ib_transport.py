@@ -36,6 +36,7 @@ class LinkEventKind(StrEnum):
     FARM_DOWN = "FARM_DOWN"  #: a data farm (2103, 2105, 2107, 2108)
     FARM_UP = "FARM_UP"  #: 2104, 2106
     SUBSCRIPTIONS_RESTORED = "SUBSCRIPTIONS_RESTORED"
+    STREAM_REFUSED = "STREAM_REFUSED"  #: tick-by-tick data or depth was refused or ended; `code` tells why
     ALARM = "ALARM"  #: something a person must look at
 
 

@@ -18,7 +18,7 @@ from ...domain.market_data import Bar, BidAsk, DataType, Quote, Trade
 from ...domain.news import Headline
 from ...errors import BrokerError, DeadlineExceeded, InvalidData, LinkError, NoPermission, UsageError
 from ..ib_error_codes import PERMISSION_CODES, RequestEffect, request_effect
-from ..ib_transport import BarListener, BarRequest, MarketListener
+from ..ib_transport import BarListener, BarRequest, LinkEventKind, MarketListener
 from ..ib_vocabulary import BAR_SIZE_WORDS, DATA_TYPE_CODES, WHAT_TO_SHOW
 from .api import TwsApi
 from .listener import ErrorMessage
@@ -70,6 +70,7 @@ class MarketLines:
         self._listeners: list[MarketListener] = []
         self._snapshots: dict[int, Callable[[], None]] = {}
         self._silent = SilentLines(self._ask_again, tell)
+        self._tell = tell
         #: Seconds from the packet's arrival to the end of its dispatch, the latest thousand.
         self.dispatch_times: list[float] = []
         api.wrapper.on_packet = self._on_packet
@@ -390,6 +391,8 @@ class MarketLines:
         else:
             logger.warning("%s of %s ended: %s", stream.kind, stream.instrument, error)
             self._forget_stream(stream)
+            code, symbols = error.data.get("code"), (stream.instrument.symbol,)
+            self._tell(LinkEventKind.STREAM_REFUSED, str(error), code=code, symbols=symbols)
 
     # Links
 
