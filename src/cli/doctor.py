@@ -27,6 +27,7 @@ from ..brokers.domain.sessions import Session
 from ..brokers.errors import BrokerError, ConnectFailed, DeadlineExceeded, LiveNotAllowed, NoPermission, RequestFailed
 from ..brokers.interactive_brokers.config.ib_config import PortalSettings, TwsSettings
 from ..brokers.interactive_brokers.ib_async_client import IbAsyncClient
+from ..brokers.interactive_brokers.ib_async_client.fast_frames import decoder_in_use
 from ..brokers.interactive_brokers.ib_pool_endpoints import opener_for
 from ..brokers.interactive_brokers.ib_sessions import PACE_FILE, PORTAL, TWS
 from ..brokers.interactive_brokers.ib_transport import BarRequest, IbTransport
@@ -122,6 +123,8 @@ async def checklist(settings: Settings, symbol: str, door: str = TWS) -> AsyncIt
     yield journal_check(settings)
     for check in pen_checks(settings):
         yield check
+    if door == TWS:
+        yield Check("tick decoder", Verdict.OK, decoder_in_use(settings.tick_decoder))
     if door == TWS and settings.failover is not FailoverMode.OFF:
         yield await standby_check(settings)
     async for check in examination(settings, symbol, client_of(settings, door), where):

@@ -79,7 +79,7 @@ async def test_a_healthy_gateway_passes_every_check(tmp_path: Path) -> None:
     assert failures(checks) == []
     warned = [name for name, check in checks.items() if check.verdict is Verdict.WARN]
     assert warned == ["order precautions"]
-    assert list(checks)[:3] == ["settings", "journal", "session"]
+    assert list(checks)[:4] == ["settings", "journal", "tick decoder", "session"]
     assert list(checks)[-2:] == ["orders", "order precautions"]
     assert "conId 265598" in checks["contract"].found
 
