@@ -315,7 +315,7 @@ class IBAdapter(ManagedBroker):
         return known is not None and self.data.lines.promote(known.instrument, str(getattr(event, "kind", event)))
 
     def subscriptions(self) -> Subscriptions:
-        return self.data.lines.report()
+        return replace(self.data.lines.report(), limits=self.data.streams.feeds.limits())
 
     def quote_table(self, symbols: Iterable[Symbol]) -> QuoteTable:
         """Quotes of many symbols as numpy columns, to be opened with `async with`; see docs/fast-path.md."""

@@ -62,6 +62,13 @@ class FeedKeeper:
         """Subscriptions of the kind that IB has."""
         return sum(feed.inner is not None and (feed.what == _DEPTH) is depth for feed in self._limited())
 
+    def limits(self) -> dict[str, tuple[int, int]]:
+        """Name -> (used, allowed)."""
+        return {
+            "tick_by_tick": (self.used(depth=False), self.ticks.believed),
+            "depth": (self.used(depth=True), self.books.believed),
+        }
+
     def _limited(self) -> list[_Feed]:
         return [feed for feed in self._feeds.values() if feed.what]
 

@@ -48,8 +48,8 @@ LIMITS: Mapping[str, Limit] = MappingProxyType(
 
 
 def depth_limit(lines: int) -> int:
-    """Market depth streams allowed beside this many market data lines: 3, then one per 100 lines, at most 60."""
-    return min(60, max(LIMITS["market_depth"].value, lines // 100))
+    """Market depth streams allowed beside this many market data lines: 3 up to 400, 4 up to 500 …, at most 60."""
+    return min(60, max(LIMITS["market_depth"].value, -(-lines // 100) - 1))
 
 
 def tick_by_tick_limit(lines: int) -> int:

@@ -249,7 +249,7 @@ def test_memory_is_bounded_over_many_contracts() -> None:
 
 def test_limits_follow_the_number_of_lines() -> None:
     assert depth_limit(100) == 3
-    assert depth_limit(700) == 7
+    assert [depth_limit(lines) for lines in (400, 401, 500, 501, 700)] == [3, 4, 4, 5, 6]
     assert depth_limit(100_000) == 60
     assert tick_by_tick_limit(100) == 5
     assert tick_by_tick_limit(300) == 15
