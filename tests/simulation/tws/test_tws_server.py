@@ -117,8 +117,8 @@ async def test_an_unknown_or_malformed_request_is_answered_and_the_session_goes_
 
 async def test_refused_requests_get_ibs_own_error() -> None:
     async with running() as gateway, joined(gateway) as client:
-        client.send_fields(52, 2, 77, 265598, "AAPL", "STK", "SMART", "", "USD", "", "ReportSnapshot", 0, "")
-        assert (await client.error(10358))["reqId"] == 77
+        client.send_fields(18, 1, 1)
+        assert (await client.error(321))["errorString"].endswith("ignored for non FA customers.")
         client.send_fields(100, 78)
         assert (await client.error(10276))["reqId"] == 78
 
