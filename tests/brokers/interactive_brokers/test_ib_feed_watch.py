@@ -1,8 +1,10 @@
 """A silent feed is noticed within half a minute in session, and never out of it or while market time stands."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from moondev_ibkr.brokers.calendar import MarketCalendar
+from moondev_ibkr.brokers.domain.clock import ManualClock
 from moondev_ibkr.brokers.domain.sessions import Session
 from moondev_ibkr.brokers.errors import NoPermission
 from moondev_ibkr.brokers.interactive_brokers.ib_feed_watch import LOOK_EVERY, SILENCE, FeedWatch
@@ -72,3 +74,42 @@ async def test_a_link_that_is_down_or_a_line_that_failed_is_not_silent(watch, tr
     transport.state = LinkState.READY
     watch.line.error = NoPermission("line", "354")
     assert not watch.look()
+
+
+async def test_q15_one_line_may_be_silent_all_day_while_others_talk(transport, book, clock):
+    lines = [transport.subscribe_quotes(await book.qualify(symbol)) for symbol in ("AAPL", "MSFT")]
+    transport.state = LinkState.READY
+    watch = FeedWatch(transport, lambda: lines, lambda: Session.REGULAR, clock, transport.alarms.append)
+    for line in lines:
+        line.tell(bid=1.0, ask=2.0)
+    for _ in range(600):
+        clock.advance(LOOK_EVERY)
+        lines[0].tell(bid=1.0, ask=2.0)
+        assert not watch.look()
+    assert not transport.alarms
+
+
+@pytest.mark.parametrize(
+    ("moment", "flagged"),
+    [
+        ("2026-11-27 17:30", True),  # half day, open until 18:00 UTC
+        ("2026-11-27 18:30", False),  # half day, closed
+        ("2026-11-26 16:00", False),  # Thanksgiving
+        ("2026-11-25 14:00", False),  # before the open
+        ("2026-11-25 21:30", False),  # after the close
+        ("2026-11-28 16:00", False),  # Saturday
+        ("2026-11-25 16:00", True),
+    ],
+)
+async def test_q15_the_calendar_says_when_silence_counts(transport, book, moment, flagged):
+    clock = transport.clock = ManualClock(datetime.fromisoformat(moment).replace(tzinfo=UTC))
+    calendar = MarketCalendar()
+    line = transport.subscribe_quotes(await book.qualify("AAPL"))
+    transport.state = LinkState.READY
+    line.tell(bid=1.0, ask=2.0)
+    alarms = transport.alarms
+    watch = FeedWatch(transport, lambda: [line], lambda: calendar.session_at(clock.now()), clock, alarms.append)
+    for _ in range(8):
+        clock.advance(LOOK_EVERY)
+        watch.look()
+    assert bool(alarms) is flagged
