@@ -36,6 +36,8 @@ from .streams.tick_bars import TickBars
 if TYPE_CHECKING:
     import pandas as pd
 
+    from .streams.columns import TradeColumns
+
 _Event = TypeVar("_Event", covariant=True)
 
 
@@ -64,6 +66,10 @@ class MarketSubscription(Subscription[MarketEvent], Protocol):
     ) -> Subscription[list[MarketEvent]]:
         """Lists of at most `max_events`, handed over `max_seconds` after the first of them came at the latest, and at
         once when that many are there or a Gap or Resumed is (None: the profile's)."""
+        ...
+
+    def take_columns(self) -> TradeColumns:
+        """The trades that wait as numpy arrays, after `open` and with StreamOptions(columns=True); else UsageError."""
         ...
 
     def note_failure(self) -> None:

@@ -10,13 +10,16 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from datetime import timedelta
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from .base_broker import MarketSubscription, Subscription
 from .domain.market_data import MarketEvent
 from .domain.streams import StreamCounts
 from .errors import BrokerError, DeadlineExceeded
 from .loop_thread import CLOSING, LoopThread
+
+if TYPE_CHECKING:
+    from .streams.columns import TradeColumns
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -111,6 +114,15 @@ class SyncStream(SyncSubscription[MarketEvent]):
     ) -> SyncSubscription[list[MarketEvent]]:
         """See `MarketSubscription.batches`; closing it ends the stream."""
         return SyncSubscription(self._loop, self._stream.batches(max_events, max_seconds), self._timeout)
+
+    def take_columns(self) -> TradeColumns:
+        """See `MarketSubscription.take_columns`."""
+
+        async def on_loop() -> TradeColumns:
+            await self._stream.open()
+            return self._stream.take_columns()
+
+        return self._loop.call(on_loop(), self._timeout, "columns of a stream")
 
     def note_failure(self) -> None:
         """The consumer's own code raised."""

@@ -20,7 +20,8 @@ class StreamOptions:
     other single events may wait, and the oldest gives way. `batch_events` and `batch_seconds` are what `batches()` and
     callbacks end a batch by. A quote whose bid, ask and last all moved less than `min_change_bps` since the last one
     delivered is filtered, and so is a trade below `min_size` shares, and whatever `where` answers False for. `where`
-    is called on the event loop and must be quick; an event that it fails on is delivered.
+    is called on the event loop and must be quick; an event that it fails on is delivered. `columns` keeps trades in
+    numpy arrays for `take_columns` (kind TRADES alone).
     """
 
     conflation: float | None = None
@@ -30,6 +31,7 @@ class StreamOptions:
     min_change_bps: float = 0.0
     min_size: float = 0.0
     where: Callable[[MarketEvent], bool] | None = None
+    columns: bool = False
 
     def __post_init__(self) -> None:
         """Raises InvalidRequest for a number that cannot be."""

@@ -10,7 +10,9 @@ from ..domain.instrument import Instrument
 from ..domain.market_data import BidAsk, Depth, Gap, Quote, Resumed, StreamKind, Trade
 from ..domain.news import Headline
 from ..domain.streams import Rate, StreamCounts, StreamOptions
+from ..errors import InvalidRequest
 from ..histogram import Histogram
+from .columns import ColumnStream
 from .defaults import StreamDefaults
 from .market_stream import Line, MarketStream, PlainEvent
 from .rates import RateMeter
@@ -71,7 +73,8 @@ class StreamHub:
         on_close: Callable[[MarketStream], None],
         options: StreamOptions | None = None,
     ) -> MarketStream:
-        """A stream over qualified instruments; `on_close` runs once, when it ends."""
+        """A stream over qualified instruments; `on_close` runs once, when it ends. Raises InvalidRequest for columns of
+        anything but trades."""
         names = {instrument.con_id: instrument.symbol for instrument in instruments if instrument.con_id is not None}
         options = options or StreamOptions()
 
@@ -79,8 +82,12 @@ class StreamHub:
             self._remove(stream)
             on_close(stream)
 
+        chosen = frozenset(kinds)
+        if options.columns and chosen != {StreamKind.TRADES}:
+            raise InvalidRequest("a stream of columns", f"it is of {', '.join(sorted(chosen))}", "stream TRADES alone")
         settings = self.defaults.chosen(options)
-        stream = MarketStream(names, frozenset(kinds), ended, settings, options, self.tick, self.batch, self.rates.look)
+        kind = ColumnStream if options.columns else MarketStream
+        stream = kind(names, chosen, ended, settings, options, self.tick, self.batch, self.rates.look)
         self.rates.look(asyncio.get_running_loop().time())
         self._streams.append(stream)
         for route in self._routes_of(stream):

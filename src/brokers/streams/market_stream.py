@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..domain.instrument import Instrument
 from ..domain.market_data import BidAsk, Depth, Gap, Lost, MarketEvent, Quote, Resumed, StreamKind, Trade
@@ -17,6 +17,9 @@ from .batches import Batches
 from .defaults import StreamDefaults
 from .filters import EventFilter
 from .ring import RingBuffer
+
+if TYPE_CHECKING:
+    from .columns import TradeColumns
 
 #: Single events, each of which waits, or falls off a full buffer.
 PlainEvent = Quote | Trade | BidAsk | Depth | Headline
@@ -289,6 +292,10 @@ class MarketStream(AsyncIterator[MarketEvent]):
         """Lists of at most `max_events`, handed over `max_seconds` after the first of them came at the latest, and at
         once when that many are there or a Gap or Resumed is (None: the profile's)."""
         return Batches(self.opened, self.aclose, max_events, max_seconds)
+
+    def take_columns(self) -> TradeColumns:
+        """Trades as numpy arrays. Raises UsageError for a stream that was not opened for it."""
+        raise UsageError("columns", "this stream keeps events", "open it with StreamOptions(columns=True)")
 
     async def open(self) -> None:
         """It is open from the start."""

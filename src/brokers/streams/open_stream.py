@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..domain.market_data import MarketEvent
 from ..domain.streams import StreamCounts
 from ..errors import UsageError
 from .batches import Batches
 from .market_stream import MarketStream
+
+if TYPE_CHECKING:
+    from .columns import TradeColumns
 
 
 class OpenStream:
@@ -54,6 +57,12 @@ class OpenStream:
     def batches(self, max_events: int | None = None, max_seconds: float | None = None) -> Batches:
         """See `MarketStream.batches`."""
         return Batches(self.opened, self.aclose, max_events, max_seconds)
+
+    def take_columns(self) -> TradeColumns:
+        """See `ColumnStream.take_columns`. Raises UsageError before `open`."""
+        if self._stream is None:
+            raise UsageError("columns", "the stream is not open yet", "await its `open()` first")
+        return self._stream.take_columns()
 
     @property
     def counts(self) -> StreamCounts:
