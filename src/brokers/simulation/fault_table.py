@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from .events import CommissionCharged, Executed
 from .evidence_faults import ROWS as EVIDENCE_ROWS
 from .faults import SECOND, Fault, Faults, Interception, Place, manual_ticket
+from .market_faults import ROWS as MARKET_ROWS
 from .portal.fault_rows import ROWS as PORTAL_ROWS
 from .tws.offline import BACK, BROKEN, COMPETING, LOST, MARKET_FAMILIES
 
@@ -594,6 +595,7 @@ _TABLE: tuple[Fault, ...] = (
     Fault("liquidate", Place.BROKER, "the broker closes a position by force (O44)", _liquidate, ":SYMBOL"),
     Fault("halt", Place.BROKER, "trading in a symbol stops (D16)", _halt, ":SYMBOL"),
     Fault("resume", Place.BROKER, "trading in a halted symbol goes on", _resume, ":SYMBOL"),
+    *MARKET_ROWS,
     *EVIDENCE_ROWS,
     *PORTAL_ROWS,
 )

@@ -16,6 +16,7 @@ from moondev_ibkr.brokers.simulation.faults import Place, parse_fault
 from moondev_ibkr.brokers.simulation.gateway import Gateway
 from moondev_ibkr.brokers.simulation.tws import requests as r
 from moondev_ibkr.brokers.simulation.tws.codec import FrameError
+from moondev_ibkr.brokers.simulation.tws.contract import Contract
 
 from .orders import order
 from .rig import AAPL, AAPL_ID, MSFT_ID, RawClient, joined, order_lines, running
@@ -472,6 +473,77 @@ async def depth_reset(gateway: Gateway, client: RawClient) -> None:
     assert [(values["operation"], values["position"]) for _, values in rows] == [(0, 0), (0, 1)] * 2
 
 
+@story("tick")
+async def tick(gateway: Gateway, client: RawClient) -> None:
+    client.send(line(7))
+    await client.quiet()
+    for kind, value in ((1, "-1"), (0, "0.25"), (49, "2"), (4, "1.7976931348623157E308")):
+        gateway.faults.arm("tick", "AAPL", str(kind), value)
+    gateway.faults.arm("tick", "MSFT", "1", "1")
+    told = [(name, values["reqId"], values["tickType"]) for name, values in await client.quiet()]
+    assert told == [("tickPrice", 7, 1), ("tickSize", 7, 0), ("tickGeneric", 7, 49), ("tickPrice", 7, 4)]
+
+
+@story("data-type")
+async def data_type(gateway: Gateway, client: RawClient) -> None:
+    client.send(line(7))
+    await client.quiet()
+    gateway.faults.arm("data-type", "AAPL", "3")
+    assert await client.until("marketDataType", marketDataType=3)
+
+
+@story("depth-row")
+async def depth_row(gateway: Gateway, client: RawClient) -> None:
+    client.send(r.ReqMktDepth(reqId=2, contract=AAPL, numRows=2, isSmartDepth=True))
+    await client.quiet()
+    gateway.faults.arm("depth-row", "AAPL", "17", "0", "1", "1.5", "100")
+    ((_, values),) = await client.quiet()
+    assert (values["position"], values["operation"], values["side"], values["price"]) == (17, 0, 1, 1.5)
+
+
+@story("stray-answer")
+async def stray_answer(gateway: Gateway, client: RawClient) -> None:
+    gateway.faults.arm("stray-answer", "MSFT")
+    client.send(r.ReqContractDetails(reqId=3, contract=AAPL, includeExpired=False, secIdType="", secId="", issuerId=""))
+    rows = [(name, values["reqId"] == 3) for name, values in await client.quiet()]
+    assert rows == [
+        ("contractDetails", False),
+        ("contractDetailsEnd", False),
+        ("contractDetails", True),
+        ("contractDetailsEnd", True),
+    ]
+
+
+@story("no-greeks")
+async def no_greeks(gateway: Gateway, client: RawClient) -> None:
+    listing = gateway.door.options.listing(AAPL_ID)
+    assert listing is not None
+    expiry, strike = listing.days[2], listing.strikes[len(listing.strikes) // 2]
+    option = Contract(
+        symbol="AAPL",
+        secType="OPT",
+        exchange="SMART",
+        currency="USD",
+        lastTradeDateOrContractMonth=f"{expiry:%Y%m%d}",
+        strike=float(strike),
+        right="C",
+    )
+    gateway.faults.arm("no-greeks")
+    client.send(replace(line(4), contract=option))
+    told = [values for name, values in await client.quiet() if name == "tickOptionComputation"]
+    assert told
+    assert {(values["impliedVol"], values["delta"]) for values in told} == {(None, None)}
+    assert client.raw.count(b"\0-2\0")
+
+
+@story("pnl")
+async def pnl(gateway: Gateway, client: RawClient) -> None:
+    gateway.faults.arm("pnl", "unset")
+    client.send(r.ReqPnL(reqId=5, account=gateway.exchange.accounts[0], modelCode=""))
+    told = await client.until("pnl")
+    assert (told["dailyPnL"], told["unrealizedPnL"], told["realizedPnL"]) == (None, None, None)
+
+
 @story("1100", "1102")
 async def connectivity(gateway: Gateway, client: RawClient) -> None:
     client.send(line())
@@ -603,6 +675,11 @@ def test_every_fault_has_a_story_and_a_summary() -> None:
         ("halt:NOPE", "no instrument"),
         ("1100:maybe", "lose or tell"),
         ("drop-ack:0", "not a count"),
+        ("tick:NOPE:1:1", "no instrument"),
+        ("tick:AAPL:1:high", "write tick:SYMBOL"),
+        ("data-type:AAPL:7", "1 live"),
+        ("depth-row:AAPL:1:9:1:1:1", "0 insert"),
+        ("pnl:upside-down", "unset or swapped"),
     ],
 )
 async def test_a_fault_that_makes_no_sense_is_refused(text: str, words: str) -> None:

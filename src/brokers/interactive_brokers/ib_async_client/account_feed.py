@@ -7,6 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from ib_async.contract import Contract
@@ -209,6 +210,10 @@ class AccountFeed:
         if not isinstance(row, IbPnLSingle):
             return PnL(row.account, now, daily, unrealized, realized)
         held = self._positions.get((row.account, row.conId))
+        quantity, value = to_decimal(row.position), to_decimal(row.value)
+        if held is not None and are_swapped(held.average_cost, quantity, value, unrealized, realized):
+            logger.warning("P&L of %s: realised and unrealised are swapped; neither is believed", held.instrument)
+            unrealized = realized = None
         return PnL(
             row.account,
             now,
@@ -216,8 +221,8 @@ class AccountFeed:
             unrealized,
             realized,
             held.instrument if held is not None else Instrument(f"CON{row.conId}", con_id=row.conId),
-            to_decimal(row.position),
-            to_decimal(row.value),
+            quantity,
+            value,
         )
 
     # Links
@@ -231,3 +236,18 @@ class AccountFeed:
             for waiter in waiters:
                 if not waiter.done():
                     waiter.set_exception(error)
+
+
+def are_swapped(
+    cost: Decimal | None,
+    quantity: Decimal | None,
+    value: Decimal | None,
+    unrealized: Decimal | None,
+    realized: Decimal | None,
+) -> bool:
+    """Whether the realised figure is the one that value less cost comes to, and the unrealised one is not (fault
+    D18). False where any of them is not known. All in the account's currency; `cost` is of one unit."""
+    if cost is None or quantity is None or value is None or unrealized is None or realized is None:
+        return False
+    expected, slack = value - cost * quantity, abs(value) / 2000
+    return abs(unrealized - expected) > slack >= abs(realized - expected)

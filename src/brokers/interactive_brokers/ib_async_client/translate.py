@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Any, cast
 
 from ib_async.contract import Contract, ContractDetails
-from ib_async.objects import BarData, Execution
+from ib_async.objects import BarData, DOMLevel, Execution
 from ib_async.objects import CommissionReport as IbCommission
 from ib_async.objects import OptionChain as IbOptionChain
 from ib_async.order import Order as IbOrder
@@ -477,7 +477,17 @@ def to_depth(ticker: Ticker, instrument: Instrument, time: datetime, source: str
     return Depth(
         instrument,
         time,
-        tuple(DepthLevel(level.price, level.size, level.marketMaker) for level in ticker.domBids),
-        tuple(DepthLevel(level.price, level.size, level.marketMaker) for level in ticker.domAsks),
+        _levels(ticker.domBids, best_is_high=True),
+        _levels(ticker.domAsks, best_is_high=False),
         source,
     )
+
+
+def _levels(told: Sequence[DOMLevel], *, best_is_high: bool) -> tuple[DepthLevel, ...]:
+    """By price: ib_async keeps rows as they came, so that one out of its place would stand before a better one
+    (fault D11)."""
+    levels = [
+        DepthLevel(row.price, row.size, row.marketMaker) for row in told if to_market_price(row.price) is not None
+    ]
+    levels.sort(key=lambda level: level.price, reverse=best_is_high)
+    return tuple(levels)

@@ -326,9 +326,19 @@ class PnlFeed:
         else:
             total = exchange.pnl(self._account)
             values = {"dailyPnL": total.daily, "unrealizedPnL": total.unrealized, "realizedPnL": total.realized}
+        values = _misreported(values, self._session.door.faults.pnl)
         if values != self._told:
             self._told = values
             self._session.send("pnlSingle" if self._con_id else "pnl", reqId=self._req_id, **values)
 
     def close(self) -> None:
         self._refresher.close()
+
+
+def _misreported(values: dict[str, object], how: str) -> dict[str, object]:
+    """What is told instead while the fault `pnl` is armed (D18)."""
+    if how == "unset":
+        return values | dict.fromkeys(("dailyPnL", "unrealizedPnL", "realizedPnL"))
+    if how == "swapped":
+        return values | {"unrealizedPnL": values["realizedPnL"], "realizedPnL": values["unrealizedPnL"]}
+    return values

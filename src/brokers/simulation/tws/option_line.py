@@ -101,21 +101,22 @@ class OptionLine(MarketDataLine):
             ticks.generic(t.IMPLIED_VOLATILITY, state.model.volatility)
 
     def _compute(self, kind: int, computed: Computation, spot: float) -> None:
-        value = computed.value
+        untold = self._session.door.faults.no_greeks
+        value = None if untold else computed.value
         frame = encode(
             self._session.version,
             "tickOptionComputation",
             reqId=self._req_id,
             tickType=kind,
             tickAttrib=_PRICE_BASED,
-            impliedVol=computed.volatility,
+            impliedVol=None if untold else computed.volatility,
             delta=None if value is None else value.delta,
-            optPrice=computed.price,
-            pvDividend=0.0,
+            optPrice=None if untold else computed.price,
+            pvDividend=None if untold else 0.0,
             gamma=None if value is None else value.gamma,
             vega=None if value is None else value.vega,
             theta=None if value is None else value.theta,
-            undPrice=spot,
+            undPrice=None if untold else spot,
         )
         if self._told_computations.get(kind) != frame:
             self._told_computations[kind] = frame
