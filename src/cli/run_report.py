@@ -35,13 +35,15 @@ _STYLES: Mapping[str, str] = {
     "LEFT OUT": "red",
     "ALARM": "bold red",
 }
-#: Stages of an order's way that the summary shows, in this order.
+#: Stages of an order's way, and of the data's, that the summary shows, in this order.
 LATENCY_STAGES: tuple[tuple[str, str], ...] = (
     ("gate", "risk rules"),
     ("journal", "journal (synced)"),
     ("place_to_sent", "place → sent"),
     ("place_to_ack", "place → acknowledged"),
     ("place_to_fill", "place → filled"),
+    ("tick", "tick → consumer"),
+    ("round_trip", "round trip"),
 )
 
 
