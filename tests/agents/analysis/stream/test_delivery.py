@@ -147,6 +147,15 @@ async def test_every_event_asks_for_promotion_and_a_broken_callback_ends_nothing
     assert events.failures["promotion"] == len(got)
 
 
+async def test_without_a_callback_the_brokers_own_promotion_is_asked() -> None:
+    source, promoted = Source(), []
+    source.promote = lambda symbol, event: promoted.append((symbol, event.kind))
+    async with stream_to_agents(source, ["AAA"]) as events:
+        await source.say(quote(1, 100), quote(2, 100.5), quote(3, 104))
+    assert ("AAA", SURGE) in promoted
+    assert "promotion" not in events.failures
+
+
 async def test_no_event_is_invented_over_a_gap() -> None:
     source = Source()
     async with stream_to_agents(source, ["AAA"]) as events:
