@@ -42,7 +42,7 @@ class ColumnStream(MarketStream):
         size = self.settings.buffer_size
         self._columns: tuple[NDArray[Any], ...] = tuple(np.empty(size, kind) for kind in ("i8", "i8", "f8", "f8"))
         # writing one value through a memoryview costs half of what it costs through the array
-        views: list[Any] = [memoryview(column) for column in self._columns]
+        views: list[Any] = [column.data for column in self._columns]
         self._times, self._numbers, self._prices, self._sizes = views
         self._written = self._read = 0
         self._lost_rows = 0
