@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from datetime import datetime
 from typing import Protocol
 
 from ..base_broker import Symbol
@@ -53,6 +54,9 @@ class Streams:
         self._taken: dict[MarketStream, list[FeedKey]] = {}
         self._held: dict[MarketStream, list[int]] = {}
         self._gap: Gap | None = None
+        #: Symbols whose gap was told alone, and since when which farm is down.
+        self._silent: set[str] = set()
+        self._farms_down: dict[str, datetime] = {}
         transport.add_market_listener(self.hub)
         transport.add_link_listener(self._on_link)
 
@@ -135,15 +139,27 @@ class Streams:
             return
         source = event.source or self._transport.name
         if event.kind is LinkEventKind.LOST and self._gap is None:
+            self._farms_down.clear()
             self._gap = Gap(event.time, source, event.text)
             self.hub.mark(self._gap)
-        elif event.kind is LinkEventKind.FARM_DOWN and event.symbols:
-            self.hub.mark(Gap(event.time, source, event.text, event.symbols))
+        elif event.kind is LinkEventKind.FARM_DOWN:
+            if event.farm:
+                self._farms_down.setdefault(event.farm, event.time)
+            if event.symbols:
+                self._silent.update(event.symbols)
+                self.hub.mark(Gap(event.time, source, event.text, event.symbols))
         elif event.kind is LinkEventKind.SUBSCRIPTIONS_RESTORED:
-            if self._gap is None and not event.symbols:
-                self.hub.mark(Gap(event.time, source, event.text))
-            self._gap = None
-            self.hub.mark(Resumed(event.time, source, event.restored, event.failed, None, event.symbols))
+            self._on_restored(event, source)
+
+    def _on_restored(self, event: LinkEvent, source: str) -> None:
+        """Whatever is resumed had its gap told before (Q22): a farm that falls says no symbols, so it is told here."""
+        since = self._farms_down.pop(event.farm, event.time)
+        untold = tuple(symbol for symbol in event.symbols if symbol not in self._silent)
+        if self._gap is None and (untold or not event.symbols):
+            self.hub.mark(Gap(since, source, event.text, untold))
+        self._gap = None
+        self._silent.difference_update(event.symbols or tuple(self._silent))
+        self.hub.mark(Resumed(event.time, source, event.restored, event.failed, None, event.symbols))
 
     def close(self) -> None:
         self.hub.close()
