@@ -250,6 +250,20 @@ def test_it_holds_with_other_empty_values_too(reader: type[FrameReader], packets
 
 
 @readers
+def test_every_number_is_rounded_as_python_does(reader: type[FrameReader]) -> None:
+    rng = random.Random(11)
+    ours = our_side(reader)
+    ticker = ours.ib.wrapper.reqId2Ticker[1]
+    for digits in range(1, 20):
+        for _ in range(60):
+            text, point = str(rng.randrange(1, 10**digits)), rng.randrange(digits + 1)
+            text = f"{text[:point]}.{text[point:]}"
+            if text != ".":
+                ours.feed(msg(1, 6, 1, 1, text, 1, 0))
+                assert ticker.bid == float(text), text
+
+
+@readers
 @settings(max_examples=100, deadline=None)
 @given(st.lists(any_message, min_size=1, max_size=15), st.data())
 def test_no_split_of_the_bytes_changes_what_is_delivered(

@@ -184,6 +184,20 @@ async def test_a_line_changed_often_in_one_packet_is_told_once(reader: type[Fram
 
 
 @readers
+@pytest.mark.parametrize(("price_type", "size_type", "side"), [(1, 0, "bid"), (2, 3, "ask")])
+async def test_a_size_after_an_empty_price_in_one_packet_leaves_the_price_empty(
+    reader: type[FrameReader], price_type: int, size_type: int, side: str
+) -> None:
+    ours, raw = Ours(reader), Stock3()
+    packet = msg(1, 6, 1, price_type, 10.0, 0, 1) + msg(2, 6, 1, size_type, 300)
+    raw.feed(packet)
+    ours.feed(packet)
+    assert kept(ours.lines[0].ticker) == kept(raw.tickers[0])
+    quote = ours.lines[0].quote()
+    assert (getattr(quote, side), getattr(quote, f"{side}_size")) == (None, 300.0)
+
+
+@readers
 async def test_a_listener_that_fails_loses_no_later_change(reader: type[FrameReader]) -> None:
     ours = Ours(reader)
     ours.told.fault = ValueError("a faulty listener")
