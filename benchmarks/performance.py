@@ -21,7 +21,7 @@ _MET = {True: "yes", False: "no", None: ""}
 
 _PAGE = """# Performance
 
-Written by `python -m benchmarks.performance` from one run of `make bench`, whose data is
+Written by `python -m benchmarks.performance` from one run of `python -m benchmarks`, whose data is
 [performance.json](performance.json). Nothing here is typed by hand.
 
 {machine}
@@ -99,11 +99,12 @@ def _soak(data: Mapping[str, Any]) -> str:
 
 
 def _machine(facts: Mapping[str, Any]) -> str:
+    busy = " (more than the CPUs can serve: absolute figures are poor, and ratios what to look at)"
     packages = ", ".join(f"{name} {version}" for name, version in facts["packages"].items())
     return (
         f"{facts['time'][:10]}: {facts['cpus']} CPUs ({facts['processor']}), {facts['system']}, "
         f"{facts['implementation']} {facts['python']}, {facts['event_loop']}, SQLite {facts['sqlite']}, {packages}. "
-        f"Load average at the end {facts['load']:.1f}."
+        f"Load average at the end {facts['load']:.1f}{busy if facts['load'] > facts['cpus'] else ''}."
     )
 
 
