@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from ib_async.ticker import Ticker
@@ -14,6 +14,7 @@ from ...errors import DeadlineExceeded
 from ..ib_quote_line import WaitedLine
 from ..ib_vocabulary import DATA_TYPES, to_market_size
 from .fast_frames import row_writer
+from .index_prints import drop_early_print
 from .listener import ErrorMessage
 from .translate import to_quote
 
@@ -21,7 +22,7 @@ from .translate import to_quote
 class Line(WaitedLine):
     """One market-data line; the ticker is replaced with the link, the line stays."""
 
-    __slots__ = ("advice", "is_changed", "request_id", "ticker")
+    __slots__ = ("_made", "_made_of", "advice", "is_changed", "request_id", "ticker")
 
     def __init__(self, instrument: Instrument, clock: Clock, source: str) -> None:
         super().__init__(instrument, clock.now(), source)
@@ -31,6 +32,9 @@ class Line(WaitedLine):
         self.is_changed = False
         #: The last message about this line that did not end it (10197: another session has its data).
         self.advice: ErrorMessage | None = None
+        #: The quote as it was made last, which every consumer of one change shares, and what it was made of.
+        self._made: Quote | None = None
+        self._made_of: tuple[int, Ticker | None, int] = (0, None, 0)
 
     @property
     def data_type(self) -> DataType:
@@ -38,9 +42,20 @@ class Line(WaitedLine):
         return DATA_TYPES.get(code, DataType.LIVE)
 
     def quote(self) -> Quote:
-        if self.ticker is None:
+        ticker = self.ticker
+        if ticker is None:
             return Quote(self.instrument, self.time, source=self._source)
-        return to_quote(self.ticker, self.instrument, self.time, self._source)
+        made_of = self.updates, ticker, ticker.marketDataType
+        made = self._made
+        if made is None or made_of != self._made_of:
+            made = self._made = to_quote(ticker, self.instrument, self.time, self._source)
+            self._made_of = made_of
+        return made
+
+    def touch(self, now: float, time: datetime) -> None:
+        if self.ticker is not None:
+            drop_early_print(self.ticker, self.instrument, time)
+        super().touch(now, time)
 
     def attach_row(self, cells: Any, updates: Any, changed: Any, row: int) -> None:
         writer = row_writer(cells, updates, changed, row)
