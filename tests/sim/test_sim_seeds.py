@@ -39,7 +39,7 @@ def test_q18_every_invariant_holds_through_either_door_and_both(doors, seed):
 
 def test_q20_the_seeds_hit_something():
     """Enough kinds of faults, restarts and executions to mean something."""
-    outcomes = [run_episode(seed) for seed in (3, 5)]
+    outcomes = [run_episode(seed) for seed in (1, 6)]
     faults = sum((outcome.faults for outcome in outcomes), start=outcomes[0].faults.__class__())
     assert len(faults) >= 8
     assert sum(faults.values()) >= 40
