@@ -1,12 +1,16 @@
 """The D rows of the catalogue that no other story plays: what TWS tells of prices, sizes, books, greeks and P&L."""
 
 import asyncio
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
+from moondev_ibkr.brokers.domain.instrument import Instrument, SecType
 from moondev_ibkr.brokers.domain.market_data import DataType, Depth, StreamKind
+from moondev_ibkr.brokers.domain.order import NewOrder, Side
 from moondev_ibkr.brokers.domain.order_states import OrderState
-from moondev_ibkr.brokers.errors import DeadlineExceeded, RiskRefusal
+from moondev_ibkr.brokers.domain.sessions import Session
+from moondev_ibkr.brokers.errors import BrokerError, DeadlineExceeded, RiskRefusal
 from moondev_ibkr.brokers.interactive_brokers.ib_transport import LinkEventKind
 
 from .adapter_world import ACCOUNT, adapter_world, buy
@@ -46,6 +50,22 @@ async def test_d06_what_is_no_price_is_none_and_opens_no_position(nothing):
         await world.advance(60)
         assert await refused_by(world, buy(limit=140)) == "fresh_quote"
         assert world.count(LinkEventKind.LOST) == 0
+
+
+@pytest.mark.parametrize("in_lots", [False, True])
+async def test_d07_sizes_in_round_lots_are_told_by_health(in_lots):
+    async with adapter_world() as world:
+        if in_lots:
+            world.arm("round-lots")
+        await world.adapter.quotes(["AAPL", "MSFT"])
+        assert "sizes of stocks" not in {name for name, _, _ in world.adapter.health().details}
+        for _ in range(4):
+            await world.advance(3600)
+            health = world.adapter.health()
+        (row,) = [row for row in health.details if row[0] == "sizes of stocks"]
+        assert row[1] is not in_lots
+        assert ("100 times too small" in row[2]) is in_lots
+        assert health.can_trade, "it is told, and blocks nothing"
 
 
 async def test_d08_fractions_of_a_share_are_neither_cut_nor_rounded():
@@ -197,3 +217,39 @@ async def test_d18_figures_of_profit_that_are_unset_or_swapped_are_none():
         world.release("pnl")
         await world.advance(600)
         assert (await world.adapter.pnl(symbol="AAPL")).unrealized is not None
+
+
+async def test_d19_a_print_of_an_index_before_its_session_is_no_price():
+    index = Instrument("SPX", SecType.INDEX, exchange="CBOE")
+    async with adapter_world(price_kind="synthetic", symbols=("AAPL", "SPX")) as world:
+        true = (await world.adapter.quote(index)).last
+        stream = world.adapter.stream([index])
+        events = []
+        task = asyncio.ensure_future(collect(stream, events))
+        while world.adapter._market_session() is Session.REGULAR:
+            await world.advance(1800)
+        assert (await world.adapter.quote(index)).last == pytest.approx(true, rel=0.2), "the session's last stays"
+        opening = world.gateway.next_session().open
+        await world.gateway.advance_to(opening - timedelta(minutes=30))
+        await world.adapter.market_time()
+        told = len(events)
+        world.arm("tick", "SPX", "4", "1.25", "0")
+        world.arm("tick", "SPX", "9", str(true))
+        await world.client.market_time()
+        quote = await world.adapter.quote(index)
+        assert (quote.last, quote.close) == (None, true)
+        await world.gateway.advance_to(opening)
+        await world.adapter.market_time()
+        await world.advance(300)
+        assert (await world.adapter.quote(index)).last == pytest.approx(true, rel=0.2)
+        await world.until(lambda: len(events) > told, "quotes of the new day")
+        assert 1.25 not in {event.last for event in events}
+        with pytest.raises(BrokerError):
+            await world.adapter.place(NewOrder(index, Side.BUY, Decimal(1)))
+        task.cancel()
+        await stream.aclose()
+
+
+async def collect(stream, events):
+    async for event in stream:
+        events.append(event)

@@ -54,6 +54,7 @@ from .ib_risk_manager import IBRiskManager, shortable_shares
 from .ib_scanner import IBScanner
 from .ib_second_source import QuoteSource
 from .ib_sessions import TWS, make_session
+from .ib_size_units import SizeUnits
 from .ib_transport import IbTransport, LinkEvent, LinkEventKind, LinkScope
 
 logger = logging.getLogger(__name__)
@@ -111,6 +112,7 @@ class IBAdapter(ManagedBroker):
         self.scanner = IBScanner(transport)
         self.fundamental_reports = IBFundamentals(transport, self.contracts, clock)
         self.feed_watch = FeedWatch(transport, self.data.warm_lines, self._market_session, clock, self._raise_alarm)
+        self.size_units = SizeUnits()
         self._book = PositionBook(clock.monotonic)
         super().__init__(
             port=transport,
@@ -236,7 +238,16 @@ class IBAdapter(ManagedBroker):
 
     def health(self) -> Health:
         lines = self.subscriptions()
-        return health_of(self.transport, self.failover, self.manager.halted, self.pool, lines, is_trading=self._trading)
+        self.size_units.note(self.data.warm_lines())
+        return health_of(
+            self.transport,
+            self.failover,
+            self.manager.halted,
+            self.pool,
+            lines,
+            self.size_units,
+            is_trading=self._trading,
+        )
 
     def accounts(self) -> tuple[str, ...]:
         accounts = self.transport.accounts()

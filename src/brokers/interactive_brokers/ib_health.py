@@ -9,12 +9,13 @@ from ..domain.subscriptions import Subscriptions, Tier
 from .ib_failover import Failover
 from .ib_failover_policy import FailoverStatus
 from .ib_gateway_pool import GatewayPool
+from .ib_size_units import SizeUnits
 from .ib_transport import IbTransport, LinkState
 
 #: The market clock may be this far from the machine's before health says so (fault C28).
 CLOCK_ALARM = timedelta(seconds=1)
 #: Rows that are told and keep nobody from trading.
-_ADVISORY = ("farm", "clock", "door", "gateway", "market data lines")
+_ADVISORY = ("farm", "clock", "door", "gateway", "market data lines", "sizes of stocks")
 
 
 def health_of(
@@ -23,6 +24,7 @@ def health_of(
     halted: str | None,
     pool: GatewayPool | None = None,
     lines: Subscriptions | None = None,
+    sizes: SizeUnits | None = None,
     *,
     is_trading: bool,
 ) -> Health:
@@ -37,6 +39,9 @@ def health_of(
         rows += _gateway_rows(pool)
     if lines is not None:
         rows.append(("market data lines", not lines.is_learnt, _lines_text(lines)))
+    unit = sizes.row() if sizes is not None else None
+    if unit is not None:
+        rows.append(unit)
     rows.append(("kill switch", halted is None, halted or "off"))
     offset = transport.clock_offset()
     if offset is not None:

@@ -116,6 +116,34 @@ MES = InstrumentDetails(
 )
 
 
+#: Indexes, by IB's own contract numbers; they are quoted by their last value alone, and nobody trades them.
+INDEXES: dict[str, tuple[int, str]] = {
+    "SPX": (416904, "S&P 500 Stock Index"),
+    "VIX": (13455763, "CBOE Volatility Index"),
+}
+
+
+def index(symbol: str) -> InstrumentDetails:
+    """Details of one of `INDEXES`, without trading hours."""
+    con_id, name = INDEXES[symbol]
+    return InstrumentDetails(
+        Instrument(symbol, SecType.INDEX, exchange="CBOE", con_id=con_id, local_symbol=symbol, trading_class=symbol),
+        long_name=name,
+        market_name=symbol,
+        increments=_CENT,
+        # what can be done with an index at IB: have an alert on it
+        order_types=frozenset({"ALERT"}),
+        valid_exchanges=("CBOE",),
+    )
+
+
+def listed(symbol: str) -> InstrumentDetails:
+    """Details of a symbol in its normal spelling: the future, an index, or else a US stock."""
+    if symbol == "MES":
+        return MES
+    return index(symbol) if symbol in INDEXES else stock(symbol)
+
+
 def derived_con_id(symbol: str) -> int:
     """A contract number of our own for a symbol whose real one is not known; the same in every run."""
     return DERIVED_CON_IDS.start + seed_for("con_id", symbol) % len(DERIVED_CON_IDS)

@@ -90,8 +90,9 @@ class Faults:
     silent_feed: bool = False
     no_market_data: bool = False
     competing: bool = False
-    #: Options tell no computation; P&L is told "unset" or "swapped", "" as it is.
+    #: Options tell no computation; stocks' sizes are told in hundreds; P&L is told "unset" or "swapped", "" as it is.
     no_greeks: bool = False
+    round_lots: bool = False
     pnl: str = ""
     order_ids_back: int = 0
     #: While True, order events reach no client (1100: they are lost, the books go on).

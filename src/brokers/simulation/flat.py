@@ -7,7 +7,7 @@ from datetime import date, datetime, timedelta
 
 from ..domain.instrument import InstrumentDetails, normalize_symbol
 from ..domain.sessions import TradingDay
-from .contracts import MES, stock
+from .contracts import listed
 from .history import SessionCalendar
 from .tapes import WalkedPrices
 from .walk import Grid, RawStep, SourceBar, WalkStyle
@@ -22,7 +22,7 @@ class FlatTape:
         self, symbol: str, price: float, calendar: SessionCalendar, start: date, prints: int, volume: int
     ) -> None:
         symbol = normalize_symbol(symbol)
-        self._details = MES if symbol == "MES" else stock(symbol)
+        self._details = listed(symbol)
         self._grid = Grid(self._details.increments)
         self._price = self._grid.units(price)
         self._calendar = calendar

@@ -144,6 +144,14 @@ ROWS: tuple[Fault, ...] = (
         end=_set("no_greeks", False),
     ),
     Fault(
+        "round-lots",
+        Place.MARKET,
+        "sizes of stocks are told in hundreds, as a TWS does that is set to (D07)",
+        _arm("round_lots"),
+        lasting=True,
+        end=_set("round_lots", False),
+    ),
+    Fault(
         "pnl",
         Place.EVENT,
         "P&L is told as unset numbers, or with realised and unrealised swapped (D18)",

@@ -17,7 +17,7 @@ from random import Random
 from ..domain.instrument import InstrumentDetails, normalize_symbol
 from ..domain.sessions import TradingDay
 from ..errors import InvalidRequest
-from .contracts import MES, stock
+from .contracts import listed
 from .history import SessionCalendar
 from .tapes import WalkedPrices
 from .walk import Grid, RawStep, SourceBar, WalkStyle, seed_for
@@ -100,7 +100,7 @@ class SyntheticTape:
     ) -> None:
         self._symbol = normalize_symbol(symbol)
         self._character = CHARACTERS.get(self._symbol) or _character_of(self._symbol)
-        self._details = MES if self._symbol == "MES" else stock(self._symbol)
+        self._details = listed(self._symbol)
         if company is not None:
             name = f"{self._details.long_name} (SYNTHETIC PRICES)"
             self._details = replace(self._details, long_name=name)

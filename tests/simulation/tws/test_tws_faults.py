@@ -484,6 +484,15 @@ async def tick(gateway: Gateway, client: RawClient) -> None:
     assert told == [("tickPrice", 7, 1), ("tickSize", 7, 0), ("tickGeneric", 7, 49), ("tickPrice", 7, 4)]
 
 
+@story("round-lots")
+async def round_lots(gateway: Gateway, client: RawClient) -> None:
+    gateway.faults.arm("round-lots")
+    client.send(line(7))
+    told = {values["tickType"]: values["size"] for name, values in await client.quiet() if name == "tickSize"}
+    view = gateway.exchange.market(AAPL_ID)
+    assert (told[0] * 100, told[3] * 100) == (view.bid_size, view.ask_size)
+
+
 @story("data-type")
 async def data_type(gateway: Gateway, client: RawClient) -> None:
     client.send(line(7))

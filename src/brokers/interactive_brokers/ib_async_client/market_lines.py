@@ -21,6 +21,7 @@ from ..ib_error_codes import PERMISSION_CODES, RequestEffect, request_effect
 from ..ib_transport import BarListener, BarRequest, LinkEventKind, MarketListener
 from ..ib_vocabulary import BAR_SIZE_WORDS, DATA_TYPE_CODES, WHAT_TO_SHOW
 from .api import TwsApi
+from .index_prints import drop_early_print
 from .listener import ErrorMessage
 from .news import without_remarks
 from .pending import request_failure
@@ -172,7 +173,9 @@ class MarketLines:
             self.unwatch(ticker)
             wrapper.reqId2Ticker.pop(request_id, None)
             ended.cancel()
-        return to_quote(ticker, instrument, self._clock.now(), self._source)
+        now = self._clock.now()
+        drop_early_print(ticker, instrument, now)
+        return to_quote(ticker, instrument, now, self._source)
 
     def watch(self, ticker: Ticker, look: Callable[[], None]) -> None:
         """`look` is called after each packet that changed this ticker, which no line has; until the link is lost."""

@@ -33,16 +33,18 @@ Number = Decimal | float | int
 class TickWriter:
     """Frames of one line; templates are made once per tick type."""
 
-    def __init__(self, session: Session, req_id: int) -> None:
+    def __init__(self, session: Session, req_id: int, lot: int = 1) -> None:
         self._session = session
         self._req_id = req_id
+        #: What sizes are divided by while the fault `round-lots` is armed.
+        self._lot = lot
         self._prices: dict[int, Callable[..., bytes]] = {}
         self._sizes: dict[int, Callable[[Number], bytes]] = {}
         self._told: dict[int, Any] = {}
 
     def price(self, tick: int, price: Number | None, size: Number = 0, mask: int = 0, *, size_tick: int = -1) -> None:
         """Nothing when neither price nor size moved; the size alone when only that did."""
-        size = size or 0
+        size = self._in_units(size or 0)
         if self._told.get(tick, _NEVER) != price:
             self._told[tick] = price
             make = self._prices.get(tick)
@@ -52,9 +54,15 @@ class TickWriter:
             if size_tick >= 0:
                 self._told[size_tick] = None
         if size_tick >= 0:
-            self.size(size_tick, size)
+            self._size(size_tick, size)
+
+    def _in_units(self, size: Number) -> Number:
+        return size / self._lot if self._session.door.faults.round_lots else size
 
     def size(self, tick: int, size: Number) -> None:
+        self._size(tick, self._in_units(size))
+
+    def _size(self, tick: int, size: Number) -> None:
         if self._told.get(tick, _NEVER) == size:
             return
         self._told[tick] = size
@@ -98,7 +106,7 @@ class MarketDataLine:
         self._snapshot = snapshot
         self._delayed = delayed
         self._types = t.DELAYED if delayed else t.LIVE
-        self._ticks = TickWriter(session, req_id)
+        self._ticks = TickWriter(session, req_id, 100 if details.instrument.sec_type is SecType.STOCK else 1)
         self._type_told = 0
         self._turnover = [0.0, 0.0]
         self._trades = 0
@@ -176,6 +184,8 @@ class MarketDataLine:
     def _show_quote(
         self, bid: Decimal | None, bid_size: Decimal | int | None, ask: Decimal | None, ask_size: Decimal | int | None
     ) -> None:
+        if self._details.instrument.sec_type is SecType.INDEX:
+            return
         types = self._types
         regular = self._session.door.exchange.session(self._con_id) is MarketSession.REGULAR
         mask = CAN_AUTO_EXECUTE if regular else CAN_AUTO_EXECUTE | PRE_OPEN
