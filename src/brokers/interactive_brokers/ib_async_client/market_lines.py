@@ -25,7 +25,7 @@ from .index_prints import drop_early_print
 from .listener import ErrorMessage
 from .news import without_remarks
 from .pending import request_failure
-from .quote_line import Line
+from .quote_line import IndexLine, Line
 from .silent_lines import SilentLines, Tell
 from .translate import to_bar, to_contract, to_depth, to_quote
 
@@ -93,7 +93,8 @@ class MarketLines:
         number = _number(instrument)
         line = self._lines.get(number)
         if line is None:
-            line = self._lines[number] = Line(instrument, self._clock, self._source)
+            kind = IndexLine if instrument.sec_type is SecType.INDEX else Line
+            line = self._lines[number] = kind(instrument, self._clock, self._source)
             if self._api.client.isReady():
                 self._ask_line(line)
         line.users += 1

@@ -52,11 +52,6 @@ class Line(WaitedLine):
             self._made_of = made_of
         return made
 
-    def touch(self, now: float, time: datetime) -> None:
-        if self.ticker is not None:
-            drop_early_print(self.ticker, self.instrument, time)
-        super().touch(now, time)
-
     def attach_row(self, cells: Any, updates: Any, changed: Any, row: int) -> None:
         writer = row_writer(cells, updates, changed, row)
         if writer is not None:
@@ -77,3 +72,14 @@ class Line(WaitedLine):
         row = self.advice.row
         what, waited = f"first tick of {self.instrument}", timedelta(seconds=deadline)
         return DeadlineExceeded(what, waited, f"{row.meaning}: {row.action}", code=self.advice.code)
+
+
+class IndexLine(Line):
+    """The line of an index: what is printed before its session is no price."""
+
+    __slots__ = ()
+
+    def touch(self, now: float, time: datetime) -> None:
+        if self.ticker is not None:
+            drop_early_print(self.ticker, self.instrument, time)
+        super().touch(now, time)
