@@ -1,4 +1,4 @@
-"""Every row of the fault catalogue that touches a door or an order, and the tests that bear its number.
+"""Every row of the fault catalogue that touches a door, an order or market data, and the tests that bear its number.
 
     CATALOGUE                                             row -> what happens, and its stories by name
     python -m tests.scenarios.test_fault_catalogue        writes docs/faults.md from it
@@ -31,9 +31,8 @@ class Row:
         self.not_portal = not_portal
 
 
-#: Families of rows that are not of a door or an order.
+#: Families of rows that are listed elsewhere.
 ELSEWHERE = {
-    "D": "market data: tests/scenarios/test_adapter_on_gateway_data.py and tests/brokers/interactive_brokers",
     "Q": "promises; their tests bear their numbers: tests/scenarios/test_promise_*.py and many of the stories below",
     "H": "history and reference data: tests/scenarios/test_fault_history.py and tests/brokers/interactive_brokers",
 }
@@ -116,12 +115,14 @@ CATALOGUE: dict[str, Row] = {
     "C14": Row(
         "a storm of reconnects",
         "test_c14_one_reconnect_at_a_time",
+        "test_c14_a_storm_of_losses_makes_one_loop_that_tries_one_connection_at_a_time",
         "test_c14_many_losses_at_once_make_one_attempt_at_a_time",
     ),
     "C15": Row(
         "accepted, then ended at once",
         "test_c15_end_before_the_version_means_upstream_down",
         "test_c15_a_proxy_without_a_tws_behind_it",
+        "test_c15_an_end_before_the_version_means_that_nothing_is_behind_and_is_not_hammered",
         "test_c08_c15_c29_connecting_ends_with_its_deadline_and_says_why",
     ),
     "C16": Row(
@@ -200,6 +201,116 @@ CATALOGUE: dict[str, Row] = {
         "connecting hangs",
         "test_c29_a_connect_that_hangs_meets_the_deadline",
         "test_c08_c15_c29_connecting_ends_with_its_deadline_and_says_why",
+    ),
+    "D01": Row(
+        "another session has the data (10197)",
+        "test_d01_a_competing_session_is_a_gap_that_ends_when_the_other_one_leaves",
+        "test_d01_a_competing_session_opens_nothing_on_old_quotes",
+        "test_d01_q15_a_feed_that_was_asked_again_is_resumed_by_its_first_value_alone",
+        not_portal="two logins of one user are P16",
+    ),
+    "D02": Row(
+        "live bars are dropped (10182)",
+        "test_d02_live_bars_outlive_a_dropped_subscription",
+        "test_d02_a_dropped_subscription_is_made_again_and_the_gap_filled",
+        "test_d02_live_bars_are_asked_for_again_until_the_session_is_lost",
+    ),
+    "D03": Row(
+        "subscribed again, and nothing comes",
+        "test_c02_d03_subscriptions_come_back_with_gap_resumed_and_a_tick",
+        "test_p06_d03_a_silent_line_that_is_asked_again_ticks_again",
+    ),
+    "D04": Row(
+        "delayed ticks have other numbers",
+        "test_d04_delayed_data_is_taken_when_allowed_and_flagged",
+        "test_d04_d10_delayed_data_says_that_it_is",
+    ),
+    "D05": Row(
+        "no permission: told, or only warned of",
+        "test_d05_no_permission_is_an_error_of_its_own",
+        "test_d05_no_permission_is_told_and_the_link_lives",
+        "test_d05_data_that_the_user_lacks_is_no_permission_for_snapshots_and_streams",
+    ),
+    "D06": Row(
+        "-1, 0 and NaN are no prices",
+        "test_d06_what_is_no_price_is_none_and_opens_no_position",
+        "test_d06_no_price_is_none",
+        "test_d06_d09_what_is_no_number_is_none",
+        "test_d06_d10_d16_a_prior_close_is_no_last_price_and_a_halted_one_says_so",
+    ),
+    "D07": Row(
+        "sizes in lots, or in shares",
+        "test_d07_sizes_in_round_lots_are_told_by_health",
+        not_portal="the setting is one of TWS; the adapter looks at the sizes of either door",
+    ),
+    "D08": Row(
+        "fractional sizes",
+        "test_d08_fractions_of_a_share_are_neither_cut_nor_rounded",
+        "test_d08_numbers_are_read_exactly_whatever_stands_around_them",
+    ),
+    "D09": Row(
+        "the largest double means no value",
+        "test_d09_the_largest_double_is_no_value_before_and_after_a_reconnect",
+        "test_d09_a_commission_that_ib_did_not_tell_is_not_nothing",
+        "test_d06_d09_what_is_no_number_is_none",
+    ),
+    "D10": Row(
+        "the data delivered is not what was asked for",
+        "test_d10_data_that_is_delivered_delayed_is_flagged_and_opens_nothing",
+        "test_d10_the_data_type_is_what_was_delivered",
+        "test_d04_d10_delayed_data_says_that_it_is",
+    ),
+    "D11": Row(
+        "a book is reset (317), or rows come out of place",
+        "test_d11_rows_out_of_place_neither_break_the_book_nor_its_order",
+        "test_d11_a_depth_reset_empties_the_book",
+        "test_d11_a_depth_reset_clears_the_book",
+        not_portal="its ladder has neither a reset nor inserted rows: each frame names a row by its number",
+    ),
+    "D12": Row(
+        "more lines, books or ticks than the account has",
+        "test_d12_two_hundred_symbols_live_on_a_hundred_lines",
+        "test_d12_a_lower_allowance_is_learnt_from_101_and_every_symbol_is_quoted_all_the_same",
+        "test_d12_c02_a_lost_link_brings_back_lines_and_polls",
+        "test_d12_streams_are_polled_while_a_question_needs_their_line_and_hot_symbols_are_not",
+        "test_d12_depth_is_one_ladder_and_a_second_is_refused",
+    ),
+    "D13": Row(
+        "a cancel of a line that is gone (300)",
+        "test_d13_a_cancel_of_what_is_gone_stops_nothing",
+        not_portal="nothing answers the end of a subscription there",
+    ),
+    "D14": Row(
+        "an answer to somebody else's question",
+        "test_d14_an_answer_to_nobodys_question_is_counted_and_believed_by_nobody",
+        not_portal="an HTTP answer belongs to its own request",
+    ),
+    "D15": Row(
+        "a snapshot's end comes late, or never",
+        "test_d15_a_snapshot_is_complete_with_its_prices_and_does_not_wait_for_its_end",
+        not_portal="its snapshots have no end; what they have instead is P09",
+    ),
+    "D16": Row(
+        "a halted symbol",
+        "test_d16_a_halted_symbol_opens_nothing_and_lets_cancels_pass",
+        "test_d06_d10_d16_a_prior_close_is_no_last_price_and_a_halted_one_says_so",
+    ),
+    "D17": Row(
+        "greeks that were not computed",
+        "test_d17_greeks_that_were_not_computed_are_none",
+        "test_d17_what_was_not_computed_is_none",
+        not_portal="the portal client tells no greeks",
+    ),
+    "D18": Row(
+        "P&L unset, or realised and unrealised swapped",
+        "test_d18_figures_of_profit_that_are_unset_or_swapped_are_none",
+        "test_d18_account_and_pnl_are_the_ledgers",
+        not_portal="its figures bear their names; one that is left out is None",
+    ),
+    "D19": Row(
+        "the first print of an index",
+        "test_d19_a_print_of_an_index_before_its_session_is_no_price",
+        not_portal="not looked for there: the filter is one of TWS lines",
     ),
     "O01": Row(
         "the answer is lost after the bytes left",
@@ -551,7 +662,17 @@ CATALOGUE: dict[str, Row] = {
 DOORS = {
     "both doors": ("failover", "orders_doors", "cross_doors"),
     "portal": ("portal", "oauth"),
-    "TWS": ("tws", "gateway_link", "gateway_trading", "test_fault_", "test_promise_", "test_link", "test_lanes"),
+    "TWS": (
+        "tws",
+        "gateway_link",
+        "gateway_trading",
+        "gateway_data",
+        "test_subscription",
+        "test_fault_",
+        "test_promise_",
+        "test_link",
+        "test_lanes",
+    ),
     "any door": ("",),
 }
 
@@ -577,7 +698,7 @@ def page() -> str:
         "# Faults and their stories",
         "",
         "Written by `python -m tests.scenarios.test_fault_catalogue`. The numbers are those of the catalogue that the",
-        "project was given; C: connection and transport, O: orders, P: Client Portal.",
+        "project was given; C: connection and transport, D: market data, O: orders, P: Client Portal.",
         "",
     ]
     lines += [f"{letter} rows are not listed: {where}.  " for letter, where in ELSEWHERE.items()]
@@ -590,9 +711,11 @@ def page() -> str:
     return "\n".join(lines) + "\n"
 
 
-def test_every_row_of_doors_and_orders_is_here() -> None:
+def test_every_row_of_doors_orders_and_data_is_here() -> None:
     wanted = [
-        f"{letter}{number:02}" for letter, last in (("C", 29), ("O", 50), ("P", 17)) for number in range(1, last + 1)
+        f"{letter}{number:02}"
+        for letter, last in (("C", 29), ("D", 19), ("O", 50), ("P", 17))
+        for number in range(1, last + 1)
     ]
     assert list(CATALOGUE) == wanted
 

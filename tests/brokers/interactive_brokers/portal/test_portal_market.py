@@ -67,17 +67,17 @@ class Market:
         ("-12.5", "-12.5"),
     ],
 )
-def test_numbers_are_read_whatever_stands_around_them(text: object, number: str) -> None:
+def test_d08_numbers_are_read_exactly_whatever_stands_around_them(text: object, number: str) -> None:
     assert to_number(text) == D(number)
     assert str(to_number(text)) == number
 
 
 @pytest.mark.parametrize("text", [None, "", "N/A", "abc", True, float("inf"), float("nan")])
-def test_what_is_no_number_is_none(text: object) -> None:
+def test_d06_d09_what_is_no_number_is_none(text: object) -> None:
     assert to_number(text) is None
 
 
-def test_a_prior_close_is_no_last_price_and_a_halted_one_says_so() -> None:
+def test_d06_d10_d16_a_prior_close_is_no_last_price_and_a_halted_one_says_so() -> None:
     closed = to_quote({"31": "C168.42", "84": "168.40", "86": "168.44", "88": "1,300"}, AAPL, START, "portal")
     assert (closed.last, closed.close, closed.bid_size) == (None, 168.42, 1300)
     halted = to_quote({"31": "H168.42", "6509": "RpB"}, AAPL, START, "portal")
@@ -127,7 +127,7 @@ def test_p09_a_snapshot_is_asked_until_its_prices_are_there() -> None:
     virtually(story())
 
 
-def test_data_that_the_user_lacks_is_no_permission_for_snapshots_and_streams() -> None:
+def test_d05_data_that_the_user_lacks_is_no_permission_for_snapshots_and_streams() -> None:
     async def story() -> None:
         async with PortalWorld(no_data=frozenset({"MSFT"})) as world:
             with pytest.raises(NoPermission):
@@ -139,7 +139,7 @@ def test_data_that_the_user_lacks_is_no_permission_for_snapshots_and_streams() -
     virtually(story())
 
 
-def test_delayed_data_says_that_it_is() -> None:
+def test_d04_d10_delayed_data_says_that_it_is() -> None:
     async def story() -> None:
         async with PortalWorld(not_subscribed=frozenset({"MSFT"})) as world:
             line = world.client.subscribe_quotes(MSFT)
@@ -237,7 +237,7 @@ def test_the_last_user_of_a_line_ends_it_at_the_portal() -> None:
     virtually(story())
 
 
-def test_depth_is_one_ladder_and_a_second_is_refused() -> None:
+def test_d12_depth_is_one_ladder_and_a_second_is_refused() -> None:
     async def story() -> None:
         async with PortalWorld() as world:
             market = Market()
@@ -309,7 +309,7 @@ class Bars:
         self.ended.append(error)
 
 
-def test_live_bars_are_asked_for_again_until_the_session_is_lost() -> None:
+def test_d02_live_bars_are_asked_for_again_until_the_session_is_lost() -> None:
     async def story() -> None:
         async with PortalWorld() as world:
             listener = Bars()
