@@ -1,6 +1,7 @@
 """The D rows of the catalogue that no other story plays: what TWS tells of prices, sizes, books, greeks and P&L."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
@@ -12,12 +13,17 @@ from moondev_ibkr.brokers.domain.order_states import OrderState
 from moondev_ibkr.brokers.domain.sessions import Session
 from moondev_ibkr.brokers.errors import BrokerError, DeadlineExceeded, RiskRefusal
 from moondev_ibkr.brokers.interactive_brokers.ib_transport import LinkEventKind
+from moondev_ibkr.config.settings import TickDecoder
 
-from .adapter_world import ACCOUNT, adapter_world, buy
+from .adapter_world import ACCOUNT, QUICK, adapter_world, buy
 from .wire_tap import wire_tap
 
 AAPL_ID = 265598
 DOUBLE_MAX = "1.7976931348623157E308"
+
+
+#: The compiled reader where it was built, and the pure one.
+BOTH = pytest.mark.parametrize("decoder", [TickDecoder.PURE, TickDecoder.AUTO])
 
 
 async def told(world, *ticks):
@@ -39,9 +45,10 @@ async def refused_by(world, order):
     return refused.value.rule
 
 
+@BOTH
 @pytest.mark.parametrize("nothing", ["-1", "0", "nan"])
-async def test_d06_what_is_no_price_is_none_and_opens_no_position(nothing):
-    async with adapter_world() as world:
+async def test_d06_what_is_no_price_is_none_and_opens_no_position(nothing, decoder):
+    async with adapter_world(settings=replace(QUICK, tick_decoder=decoder)) as world:
         quote = await told(world, (1, nothing), (2, nothing), (4, nothing), (6, nothing), (9, nothing))
         assert (quote.bid, quote.ask, quote.last, quote.high, quote.close) == (None,) * 5
         assert quote.mid is None
@@ -68,15 +75,17 @@ async def test_d07_sizes_in_round_lots_are_told_by_health(in_lots):
         assert health.can_trade, "it is told, and blocks nothing"
 
 
-async def test_d08_fractions_of_a_share_are_neither_cut_nor_rounded():
-    async with adapter_world() as world:
+@BOTH
+async def test_d08_fractions_of_a_share_are_neither_cut_nor_rounded(decoder):
+    async with adapter_world(settings=replace(QUICK, tick_decoder=decoder)) as world:
         quote = await told(world, (0, "0.25"), (3, "1234.5678"), (5, "0.0001"), (8, "1000000.5"))
         assert (quote.bid_size, quote.ask_size, quote.last_size, quote.volume) == (0.25, 1234.5678, 0.0001, 1000000.5)
         assert world.client.malformed_orders == 0
 
 
-async def test_d09_the_largest_double_is_no_value_before_and_after_a_reconnect():
-    async with adapter_world() as world:
+@BOTH
+async def test_d09_the_largest_double_is_no_value_before_and_after_a_reconnect(decoder):
+    async with adapter_world(settings=replace(QUICK, tick_decoder=decoder)) as world:
         everything = [(kind, DOUBLE_MAX) for kind in (1, 2, 4, 6, 7, 9, 14, 0, 3, 5, 8)]
         for _ in range(2):
             quote = await told(world, *everything)
