@@ -30,6 +30,7 @@ from ..brokers.interactive_brokers.ib_async_client import IbAsyncClient
 from ..brokers.interactive_brokers.ib_async_client.fast_frames import decoder_in_use
 from ..brokers.interactive_brokers.ib_pool_endpoints import opener_for
 from ..brokers.interactive_brokers.ib_sessions import PACE_FILE, PORTAL, TWS
+from ..brokers.interactive_brokers.ib_size_units import IN_SHARES, SizeUnits
 from ..brokers.interactive_brokers.ib_transport import BarRequest, IbTransport
 from ..config.settings import SIMULATED_ACCOUNT, TWS_PORTS, Environment, FailoverMode, Settings
 from .boundary import FAILED, OK, print_json, run_async
@@ -322,8 +323,10 @@ class Examination:
         instrument = self._instrument()
         opens = await self._opens_at()
         line = self._client.subscribe_quotes(instrument)
+        sizes = SizeUnits()
         try:
             quote = await line.first(QUOTE_DEADLINE if opens is None else CLOSED_DEADLINE)
+            sizes.note([line])
         except DeadlineExceeded:
             if opens is None:
                 raise
@@ -339,6 +342,9 @@ class Examination:
         if quote.bid is None and quote.ask is None and quote.last is None:
             step = "the line is open but silent: restart the gateway if this repeats"
             return Check("market data", Verdict.WARN, text, step if opens is None else _again_at(opens))
+        if sizes.seen == 2 and not sizes.hundreds:
+            sides = f"sizes {quote.bid_size:g} and {quote.ask_size:g} may be round lots instead of shares"
+            return Check("market data", Verdict.WARN, f"{text}; {sides}", IN_SHARES)
         return Check("market data", Verdict.OK, text)
 
     async def _opens_at(self) -> datetime | None:

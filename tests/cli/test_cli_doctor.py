@@ -155,6 +155,17 @@ async def test_a_farm_that_is_down_is_a_warning(tmp_path: Path) -> None:
     assert "usfarm" in checks["data farms"].found
 
 
+async def test_d07_sizes_in_round_lots_are_a_warning(tmp_path: Path) -> None:
+    async with gateway("round-lots") as port:
+        lots = await examine(settings(tmp_path, port))
+    async with gateway() as port:
+        shares = await examine(settings(tmp_path, port))
+    assert lots["market data"].verdict is Verdict.WARN
+    assert "round lots" in lots["market data"].found
+    assert "in shares" in lots["market data"].next
+    assert shares["market data"].verdict is Verdict.OK
+
+
 async def test_delayed_data_is_a_warning(tmp_path: Path) -> None:
     async with gateway(not_subscribed=frozenset({"AAPL"})) as port:
         refused = await examine(settings(tmp_path, port))

@@ -241,6 +241,7 @@ CATALOGUE: dict[str, Row] = {
     "D07": Row(
         "sizes in lots, or in shares",
         "test_d07_sizes_in_round_lots_are_told_by_health",
+        "test_d07_sizes_in_round_lots_are_a_warning",
         not_portal="the setting is one of TWS; the adapter looks at the sizes of either door",
     ),
     "D08": Row(

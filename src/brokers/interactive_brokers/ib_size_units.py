@@ -13,6 +13,10 @@ LOT_OF_100_BELOW = 250.0
 ENOUGH = 6
 
 
+#: What to do about sizes in lots.
+IN_SHARES = "set TWS to send market data in shares (Global Configuration, API, Settings)"
+
+
 class SizeUnits:
     """Counts bid and ask sizes. Exchanges quote stocks below 250 USD in hundreds of shares, so in shares nearly every
     size is a multiple of 100, and in lots nearly none. `note` counts a size again only after it has changed."""
@@ -51,5 +55,5 @@ class SizeUnits:
             return None
         if not self.are_lots:
             return "sizes of stocks", True, "in shares"
-        text = f"in round lots, by {self.seen} sizes: 100 times too small; set TWS to send market data in shares"
+        text = f"in round lots, by {self.seen} sizes: 100 times too small; {IN_SHARES}"
         return "sizes of stocks", False, text
