@@ -235,3 +235,14 @@ def test_a_new_link_owes_nothing_to_the_old_one() -> None:
         gateway.put(MARKET_DATA, index)
     gateway.queue.fail_all()
     assert gateway.put(MARKET_DATA, 1000).state is SendState.SENT
+
+
+def test_a_steady_run_of_orders_and_cancels_never_waits_for_its_own_questions() -> None:
+    gateway = SlowGateway()
+    sent: list[Outgoing] = []
+    for _ in range(100):
+        sent.append(gateway.put(PLACE))
+        gateway.time.advance(0.0243)
+        sent.append(gateway.put(CANCEL))
+        gateway.time.advance(0.0243)
+    assert [message.sent_at for message in sent] == [message.queued_at for message in sent]

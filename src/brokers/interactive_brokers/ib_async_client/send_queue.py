@@ -15,6 +15,8 @@ _CANCELLABLE = frozenset(CANCELS_OF.values())
 QUESTION = 49
 #: So many messages that nothing tells of are asked about so many monotonic seconds after the first of them.
 _MANY, _ASK_AFTER = 8, 0.3
+#: As `_MANY` where orders and cancels alone were sent: they wait for no answer, and questions take from their rate.
+_MANY_ORDERS = 24
 
 
 class Timer(Protocol):
@@ -47,6 +49,8 @@ class SendQueue:
         self._times: deque[float] = deque()
         self._question = question
         self._peer = ReadingPeer(self.limit)
+        #: Requests sent since the last question.
+        self._unasked = 0
         self._timer: Timer | None = None
         self._waiting: dict[tuple[int, int | None], int] = {}
         self._paused = False
@@ -160,6 +164,7 @@ class SendQueue:
         now = self._clock()  # a write takes a while on a busy machine, and the peer counts from its end
         self._lanes[outgoing.lane].popleft()
         self._forget_waiting(outgoing)
+        self._unasked += outgoing.lane >= Lane.QUERY
         self._count(now, outgoing.message_id)
         outgoing._settle(SendState.SENT, now)
         return True
@@ -167,6 +172,8 @@ class SendQueue:
     def _count(self, now: float, message_id: int, *, is_own: bool = False) -> None:
         self._times.append(now)
         self.sent += 1
+        if message_id == QUESTION:
+            self._unasked = 0
         if self._question is not None:
             self._peer.on_sent(now, is_question=message_id == QUESTION, is_own=is_own)
 
@@ -180,7 +187,8 @@ class SendQueue:
 
     def _ask_at(self) -> float:
         """When the peer is to be asked though nothing waits; infinity while it need not be."""
-        return self._peer.unheard_since + _ASK_AFTER if self._peer.unheard >= _MANY else math.inf
+        enough = _MANY if self._unasked >= _MANY else _MANY_ORDERS
+        return self._peer.unheard_since + _ASK_AFTER if self._peer.unheard >= enough else math.inf
 
     def _arm(self) -> None:
         if self._timer is not None:
