@@ -4,7 +4,7 @@ import asyncio
 from dataclasses import replace
 
 import pytest
-from moondev_ibkr.brokers.domain.market_data import Depth, Gap, Quote, Resumed, StreamKind
+from moondev_ibkr.brokers.domain.market_data import BidAsk, Depth, Gap, Quote, Resumed, StreamKind, Trade
 from moondev_ibkr.brokers.domain.subscriptions import Delivery, Tier
 from moondev_ibkr.brokers.errors import InvalidRequest
 from moondev_ibkr.brokers.interactive_brokers.ib_async_client import silent_lines
@@ -183,6 +183,57 @@ async def test_d01_a_competing_session_is_a_gap_that_ends_when_the_other_one_lea
         assert (await next_of(stream, Quote)).bid
         assert world.count(LinkEventKind.LOST) == 0
         await stream.aclose()
+
+
+@pytest.mark.parametrize("kind", [StreamKind.TRADES, StreamKind.TICK_BY_TICK, StreamKind.DEPTH])
+async def test_d01_ticks_and_books_that_no_line_goes_with_come_back_after_a_competing_session(monkeypatch, kind):
+    monkeypatch.setattr(silent_lines, "FIRST_RETRY", 0.1)
+    monkeypatch.setattr(silent_lines, "LONGEST_RETRY", 0.1)
+    async with adapter_world(price_kind="synthetic") as world:
+        stream, events = world.adapter.stream(["AAPL", "MSFT"], [kind]), []
+        task = asyncio.ensure_future(_read(stream, events))
+        feeds = 4 if kind is StreamKind.TICK_BY_TICK else 2
+        await world.until(lambda: len(world.client._market._streams) == feeds, "the streams")
+        await world.client.market_time()
+        await world.advance(1800)
+        await world.until(lambda: _symbols(events, Trade | BidAsk | Depth) == {"AAPL", "MSFT"}, "data of both")
+        assert not world.client._market.lines()
+        world.arm("competing-session")
+        await world.until(lambda: _symbols(events, Gap) == {"AAPL", "MSFT"}, "the gap of both")
+        told = len(events)
+        await world.advance(600)
+        await asyncio.sleep(0.3)
+        assert not events[told:], "no value, and no second gap"
+        world.release("competing-session")
+        await world.client.market_time()
+        moment = 0
+        while _symbols(events, Resumed) != {"AAPL", "MSFT"} and moment < 50:
+            await asyncio.sleep(0.1)
+            await world.advance(300)
+            moment += 1
+        assert _symbols(events, Resumed) == {"AAPL", "MSFT"}
+        assert [type(one) for one in events if isinstance(one, Gap)] == [Gap]
+        told = len(events)
+        await world.advance(1800)
+        await world.until(
+            lambda: _symbols(events[told:], Trade | BidAsk | Depth) == {"AAPL", "MSFT"}, "data of both again"
+        )
+        task.cancel()
+        await stream.aclose()
+
+
+async def _read(stream, events):
+    async for event in stream:
+        events.append(event)
+
+
+def _symbols(events, kinds):
+    """The symbols that these kinds of events name."""
+    found = set()
+    for event in events:
+        if isinstance(event, kinds):
+            found.update(event.symbols if isinstance(event, Gap | Resumed) else {event.instrument.symbol})
+    return found
 
 
 async def test_d01_q15_a_feed_that_was_asked_again_is_resumed_by_its_first_value_alone():

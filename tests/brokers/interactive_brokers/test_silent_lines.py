@@ -10,12 +10,12 @@ from moondev_ibkr.brokers.interactive_brokers.ib_transport import LinkEventKind
 
 
 class FakeLine:
-    """What SilentLines reads of a line."""
+    """What SilentLines reads of a line or stream."""
 
-    def __init__(self, symbol, request_id):
+    def __init__(self, symbol, request_id, *, is_rare=False):
         self.instrument = SimpleNamespace(symbol=symbol)
         self.request_id = request_id
-        self.has_price = True
+        self.has_price, self.is_rare = True, is_rare
 
 
 @pytest.fixture
@@ -73,3 +73,36 @@ async def test_d01_the_retry_goes_round_so_that_one_mute_line_does_not_hold_up_t
         while len(world.asked) < 4:
             await asyncio.sleep(0.001)
     assert world.asked[:4] == ["AAPL", "MSFT", "IBM", "AAPL"]
+
+
+async def test_d01_all_feeds_of_a_symbol_make_one_gap_and_come_back_with_the_first(world):
+    ticks, news = FakeLine("AAPL", 11), FakeLine("IBM", 12, is_rare=True)
+    world.silent.add([world.lines[0], ticks, world.lines[1], news], "silent")
+    await asyncio.sleep(0)
+    assert world.told == [(LinkEventKind.FARM_DOWN, ("AAPL", "MSFT", "IBM"))]
+    ticks.request_id += 1
+    world.silent.look([ticks])
+    assert world.told[1:] == [(LinkEventKind.SUBSCRIPTIONS_RESTORED, ("AAPL", "IBM"))]
+    assert world.asked == ["AAPL", "MSFT", "IBM"], "the line and the news as well, once"
+
+
+async def test_d01_news_that_is_not_refused_any_more_is_back_though_it_has_nothing_to_tell(world, monkeypatch):
+    monkeypatch.setattr(silent_lines, "FIRST_RETRY", 0.001)
+    monkeypatch.setattr(silent_lines, "LONGEST_RETRY", 0.001)
+    news = FakeLine("IBM", 12, is_rare=True)
+    news.has_price = False
+    refusals = [3]
+
+    def refuse(feed):
+        news.request_id += 1
+        if refusals[0]:
+            refusals[0] -= 1
+            world.silent.add([news], "another session has the data", 10197)
+
+    world.silent._ask_again = refuse
+    world.silent.add([news], "another session has the data", 10197)
+    async with asyncio.timeout(5):
+        while world.silent:
+            await asyncio.sleep(0.001)
+    assert not refusals[0]
+    assert world.told == [(LinkEventKind.FARM_DOWN, ("IBM",)), (LinkEventKind.SUBSCRIPTIONS_RESTORED, ("IBM",))]

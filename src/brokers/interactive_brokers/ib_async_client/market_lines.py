@@ -5,54 +5,34 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from datetime import datetime, timedelta
 
-from ib_async.objects import BarDataList, TickByTickAllLast, TickByTickBidAsk
 from ib_async.ticker import Ticker
 
 from ...domain.clock import Clock
 from ...domain.instrument import Instrument, SecType
-from ...domain.market_data import Bar, BidAsk, DataType, Quote, Trade
-from ...domain.news import Headline
+from ...domain.market_data import Bar, DataType, Quote
 from ...errors import BrokerError, DeadlineExceeded, InvalidData, LinkError, NoPermission, UsageError
 from ..ib_error_codes import PERMISSION_CODES, RequestEffect, request_effect
-from ..ib_transport import BarListener, BarRequest, LinkEventKind, MarketListener
-from ..ib_vocabulary import BAR_SIZE_WORDS, DATA_TYPE_CODES, WHAT_TO_SHOW
+from ..ib_transport import BarListener, BarRequest, MarketListener
+from ..ib_vocabulary import DATA_TYPE_CODES
 from .api import TwsApi
 from .index_prints import drop_early_print
 from .listener import ErrorMessage
-from .news import without_remarks
+from .market_streams import BARS, DEPTH, NEWS, MarketStreams, Stream
 from .pending import request_failure
 from .quote_line import IndexLine, Line
-from .silent_lines import SilentLines, Tell
-from .translate import to_bar, to_contract, to_depth, to_quote
+from .silent_lines import Feed, SilentLines, Tell
+from .translate import to_contract, to_quote
 
 logger = logging.getLogger(__name__)
 
 #: Generic ticks asked for with a quote line: 236 shortable shares. IB refuses one that the kind does not have (321).
 GENERIC_TICKS = {SecType.STOCK: "236"}
-#: News alone, without quotes.
-NEWS_TICKS = "mdoff,292"
 #: IB's code for "another session of this user name has the market data".
 COMPETING_SESSION = 10197
 #: IB's codes for "no live data; delayed data could be had".
 DELAYED_POSSIBLE = frozenset({354, 10089, 10168})
-
-
-@dataclass(slots=True)
-class _Stream:
-    """A tick-by-tick, depth, news or bar subscription as it was intended."""
-
-    handle: int
-    kind: str
-    instrument: Instrument
-    rows: int = 0
-    providers: tuple[str, ...] = ()
-    request_id: int = 0
-    listener: BarListener | None = None
-    bars: BarDataList = field(default_factory=BarDataList)
 
 
 class MarketLines:
@@ -66,16 +46,13 @@ class MarketLines:
         self._data_type = DataType.LIVE
         self._lines: dict[int, Line] = {}
         self._by_ticker: dict[int, Line] = {}
-        self._streams: dict[int, _Stream] = {}
-        self._next_handle = 1
         self._listeners: list[MarketListener] = []
         self._snapshots: dict[int, Callable[[], None]] = {}
         self._silent = SilentLines(self._ask_again, tell)
-        self._tell = tell
+        self._streams = MarketStreams(api, clock, source, self._listeners, self._silent, tell)
         #: Seconds from the packet's arrival to the end of its dispatch, the latest thousand.
         self.dispatch_times: list[float] = []
         api.wrapper.on_packet = self._on_packet
-        api.wrapper.on_news = self._on_news
 
     def add_listener(self, listener: MarketListener) -> None:
         self._listeners.append(listener)
@@ -129,10 +106,14 @@ class MarketLines:
         if self._api.client.isReady() and line.request_id and line.error is None:
             self._api.client.cancelMktData(line.request_id)
 
-    def _ask_again(self, line: Line) -> None:
-        if self._api.client.isReady():
-            self._end_line(line)
-            self._ask_line(line)
+    def _ask_again(self, feed: Feed) -> None:
+        if not self._api.client.isReady():
+            return
+        if isinstance(feed, Stream):
+            self._streams.ask_again(feed)
+        elif isinstance(feed, Line):
+            self._end_line(feed)
+            self._ask_line(feed)
 
     def _forget_line(self, line: Line) -> None:
         if line.ticker is not None:
@@ -192,99 +173,24 @@ class MarketLines:
         self.set_data_type(DataType.DELAYED)
         return True
 
-    # Tick by tick, depth, live bars
+    # Tick by tick, depth, news, live bars
 
     def subscribe_ticks(self, instrument: Instrument, kind: str) -> int:
-        return self._open(_Stream(0, kind, instrument))
+        return self._streams.open(Stream(kind, instrument))
 
     def subscribe_depth(self, instrument: Instrument, rows: int) -> int:
-        return self._open(_Stream(0, "Depth", instrument, rows))
+        return self._streams.open(Stream(DEPTH, instrument, rows))
 
     def subscribe_news(self, instrument: Instrument, providers: Sequence[str]) -> int:
-        return self._open(_Stream(0, "News", instrument, providers=tuple(providers)))
-
-    def _open(self, stream: _Stream) -> int:
-        stream.handle = self._next_handle
-        self._next_handle += 1
-        self._streams[stream.handle] = stream
-        if self._api.client.isReady():
-            self._ask_stream(stream)
-        return stream.handle
-
-    def _ask_stream(self, stream: _Stream) -> None:
-        client, wrapper = self._api.client, self._api.wrapper
-        contract = to_contract(stream.instrument)
-        stream.request_id = client.getReqId()
-        ticker = Ticker(contract=contract, defaults=wrapper.defaults)
-        wrapper.reqId2Ticker[stream.request_id] = ticker
-        wrapper._reqId2Contract[stream.request_id] = contract
-        self._by_ticker[id(ticker)] = self._lines.get(_number(stream.instrument)) or Line(
-            stream.instrument, self._clock, self._source
-        )
-        if stream.kind == "Depth":
-            client.reqMktDepth(stream.request_id, contract, stream.rows, True, [])
-        elif stream.kind == "News":
-            generics = f"{NEWS_TICKS}:{'+'.join(stream.providers)}"
-            client.reqMktData(stream.request_id, contract, generics, False, False, [])
-        else:
-            client.reqTickByTickData(stream.request_id, contract, stream.kind, 0, False)
-
-    async def live_bars(self, request: BarRequest, listener: BarListener, deadline: float) -> tuple[int, list[Bar]]:
-        client, wrapper = self._api.client, self._api.wrapper
-        contract = to_contract(request.instrument)
-        stream = _Stream(self._next_handle, "Bars", request.instrument, listener=listener)
-        self._next_handle += 1
-        stream.request_id = stream.bars.reqId = client.getReqId()
-        answer = wrapper.startReq(stream.request_id, contract, container=stream.bars)
-        wrapper.startSubscription(stream.request_id, stream.bars, contract)
-        self._streams[stream.handle] = stream
-        send_bars_request(self._api, stream.request_id, request, keep=True)
-        try:
-            async with asyncio.timeout(deadline):
-                await answer
-        except TimeoutError:
-            self.unsubscribe_stream(stream.handle)
-            what = f"live bars of {request.instrument}"
-            raise DeadlineExceeded(what, timedelta(seconds=deadline), "ask again") from None
-        except BaseException:
-            self.unsubscribe_stream(stream.handle)
-            raise
-        bars = read_bars(stream.bars)
-        stream.bars.updateEvent += lambda _bars, added: self._on_bar(stream, added)
-        return stream.handle, bars
-
-    def _on_bar(self, stream: _Stream, added: bool) -> None:
-        if stream.listener is None:
-            return
-        # the one before may have been corrected as it ended
-        for bar in read_bars(stream.bars[-2:] if added else stream.bars[-1:]):
-            stream.listener.on_bar(bar)
-        del stream.bars[:-3]
+        return self._streams.open(Stream(NEWS, instrument, providers=tuple(providers)))
 
     def unsubscribe_stream(self, handle: int) -> None:
-        stream = self._streams.pop(handle, None)
-        if stream is None:
-            return
-        client, wrapper = self._api.client, self._api.wrapper
-        self._forget_stream(stream)
-        if not client.isReady():
-            return
-        if stream.kind == "Bars":
-            wrapper.reqId2Subscriber.pop(stream.request_id, None)
-            client.cancelHistoricalData(stream.request_id)
-        elif stream.kind == "Depth":
-            client.cancelMktDepth(stream.request_id, True)
-        elif stream.kind == "News":
-            client.cancelMktData(stream.request_id)
-        else:
-            client.cancelTickByTickData(stream.request_id)
+        stream = self._streams.close(handle)
+        if stream is not None:
+            self._silent.forget(stream)
 
-    def _forget_stream(self, stream: _Stream) -> None:
-        wrapper = self._api.wrapper
-        ticker = wrapper.reqId2Ticker.pop(stream.request_id, None)
-        wrapper._reqId2Contract.pop(stream.request_id, None)
-        if ticker is not None:
-            self._by_ticker.pop(id(ticker), None)
+    async def live_bars(self, request: BarRequest, listener: BarListener, deadline: float) -> tuple[int, list[Bar]]:
+        return await self._streams.live_bars(request, listener, deadline)
 
     # What arrives
 
@@ -308,74 +214,33 @@ class MarketLines:
         told = set(map(id, changed))
         for ticker in tickers:
             line = self._by_ticker.get(id(ticker))
-            if line is None:
+            if line is not None:
+                if id(line) not in told:
+                    line.touch(now, time)
+                    changed.append(line)
+            elif not self._streams.on_ticker(ticker, now, time):
                 look = self._snapshots.get(id(ticker))
                 if look is not None:
                     look()
-                continue
-            if line.ticker is ticker and id(line) not in told:
-                line.touch(now, time)
-                changed.append(line)
-            if ticker.tickByTicks:
-                self._give_ticks(line.instrument, ticker.tickByTicks, time)
-            if ticker.domTicks:
-                depth = to_depth(ticker, line.instrument, time, self._source)
-                for listener in self._listeners:
-                    listener.on_depth(depth)
-
-    def _give_ticks(self, instrument: Instrument, ticks: Iterable[Any], at: datetime) -> None:
-        """`at` is market time of the packet: ib_async dates ticks by the machine's clock, and IB by whole seconds."""
-        for tick in ticks:
-            if isinstance(tick, TickByTickAllLast):
-                attributes = tick.tickAttribLast
-                trade = Trade(
-                    instrument,
-                    at,
-                    tick.price,
-                    tick.size,
-                    tick.exchange,
-                    tick.specialConditions,
-                    attributes.pastLimit,
-                    attributes.unreported,
-                    self._source,
-                )
-                for listener in self._listeners:
-                    listener.on_trade(trade)
-            elif isinstance(tick, TickByTickBidAsk):
-                both = BidAsk(instrument, at, tick.bidPrice, tick.askPrice, tick.bidSize, tick.askSize, self._source)
-                for listener in self._listeners:
-                    listener.on_bid_ask(both)
-
-    def _on_news(self, request_id: int, published: int, provider: str, article_id: str, text: str) -> None:
-        """`published` in milliseconds since 1970."""
-        stream = next((row for row in self._streams.values() if row.request_id == request_id), None)
-        if stream is None:
-            return
-        time = datetime.fromtimestamp(published / 1000, UTC)
-        headline = Headline(stream.instrument, time, provider, article_id, without_remarks(text))
-        for listener in self._listeners:
-            listener.on_news(headline)
 
     def on_error(self, message: ErrorMessage) -> None:
         """An error that names a stream: an advisory changes nothing, a terminal one ends it with its reason."""
-        if request_effect(message.code, message.text) is not RequestEffect.STREAM_ENDS and (
-            message.code not in PERMISSION_CODES
-        ):
-            for line in self._lines.values():
-                if line.request_id == message.request_id:
-                    line.advice = message
-                    if message.code == COMPETING_SESSION:
-                        self._silent.add([line], message.row.meaning, message.code)
+        line = next((row for row in self._lines.values() if row.request_id == message.request_id), None)
+        stream = self._streams.find(message.request_id) if line is None else None
+        ends = request_effect(message.code, message.text) is RequestEffect.STREAM_ENDS
+        if not ends and message.code not in PERMISSION_CODES:
+            if line is not None:
+                line.advice = message
+            feed = line or stream
+            if message.code == COMPETING_SESSION and feed is not None and not (stream and stream.kind == BARS):
+                self._silent.add([feed], message.row.meaning, message.code)
             return
         error = request_failure(message.request_id, message.code, message.text, message.contract)
-        for line in self._lines.values():
-            if line.request_id == message.request_id:
-                self._line_failed(line, message.code, error)
-                return
-        for stream in self._streams.values():
-            if stream.request_id == message.request_id:
-                self._stream_failed(stream, error)
-                return
+        if line is not None:
+            self._line_failed(line, message.code, error)
+        elif stream is not None:
+            self._silent.forget(stream)
+            self._streams.fail(stream, error)
 
     def _line_failed(self, line: Line, code: int, error: BrokerError) -> None:
         self._forget_line(line)
@@ -386,18 +251,6 @@ class MarketLines:
         self._silent.forget(line)
         line.fail(error)
 
-    def _stream_failed(self, stream: _Stream, error: BrokerError) -> None:
-        if stream.kind == "Bars":
-            self._streams.pop(stream.handle, None)
-            self._api.wrapper.reqId2Subscriber.pop(stream.request_id, None)
-            if stream.listener is not None:
-                stream.listener.on_bars_ended(error)
-        else:
-            logger.warning("%s of %s ended: %s", stream.kind, stream.instrument, error)
-            self._forget_stream(stream)
-            code, symbols = error.data.get("code"), (stream.instrument.symbol,)
-            self._tell(LinkEventKind.STREAM_REFUSED, str(error), code=code, symbols=symbols)
-
     # Links
 
     def on_link_lost(self, error: LinkError) -> None:
@@ -405,10 +258,7 @@ class MarketLines:
         self._by_ticker.clear()
         self._snapshots.clear()
         self._silent.clear()
-        for stream in [row for row in self._streams.values() if row.kind == "Bars"]:
-            del self._streams[stream.handle]
-            if stream.listener is not None:
-                stream.listener.on_bars_ended(error)
+        self._streams.on_link_lost(error)
 
     def restore(self) -> tuple[int, int]:
         """Ask for everything that is intended again: (asked, failed)."""
@@ -422,12 +272,7 @@ class MarketLines:
                 continue
             self._ask_line(line)
             asked += 1
-        for stream in self._streams.values():
-            if stream.kind != "Bars":
-                self._forget_stream(stream)
-                self._ask_stream(stream)
-                asked += 1
-        return asked, failed
+        return asked + self._streams.restore(), failed
 
     def restore_silent(self, since: float) -> tuple[str, ...]:
         silent = self._quiet_since(since)
@@ -438,10 +283,10 @@ class MarketLines:
 
     def resubscribe_silent(self, since: float, why: str) -> None:
         """As `restore_silent`; the gap ends when the lines tell again."""
-        silent = self._quiet_since(since)
+        silent: list[Feed] = [*self._quiet_since(since), *self._streams.quiet_since(since)]
         self._silent.add(silent, why)
-        for line in silent:
-            self._ask_again(line)
+        for feed in silent:
+            self._ask_again(feed)
 
     def _quiet_since(self, since: float) -> list[Line]:
         return [line for line in self._lines.values() if line.last_update is None or line.last_update <= since]
@@ -451,31 +296,3 @@ def _number(instrument: Instrument) -> int:
     if instrument.con_id is None:
         raise InvalidData(f"instrument {instrument}", "it has no contract number", "qualify it first")
     return instrument.con_id
-
-
-def send_bars_request(api: TwsApi, request_id: int, request: BarRequest, *, keep: bool = False) -> None:
-    """formatDate 2: epoch seconds, so that no time zone is ever guessed (H06)."""
-    end = "" if request.end is None else request.end.astimezone(UTC).strftime("%Y%m%d-%H:%M:%S")
-    api.client.reqHistoricalData(
-        request_id,
-        to_contract(request.instrument),
-        end,
-        request.duration,
-        BAR_SIZE_WORDS[request.size],
-        WHAT_TO_SHOW[request.source],
-        request.regular_hours,
-        2,
-        keep,
-        [],
-    )
-
-
-def read_bars(bars: Iterable[Any]) -> list[Bar]:
-    """Bars with prices; one that has none is left out, logged (a bar of -1 is IB's "nothing here")."""
-    found = []
-    for bar in bars:
-        try:
-            found.append(to_bar(bar))
-        except InvalidData as error:
-            logger.warning("left out: %s", error)
-    return found

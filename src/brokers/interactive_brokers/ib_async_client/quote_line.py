@@ -23,6 +23,8 @@ class Line(WaitedLine):
     """One market-data line; the ticker is replaced with the link, the line stays."""
 
     __slots__ = ("_made", "_made_of", "advice", "is_changed", "request_id", "ticker")
+    #: It tells something as soon as it is asked for.
+    is_rare = False
 
     def __init__(self, instrument: Instrument, clock: Clock, source: str) -> None:
         super().__init__(instrument, clock.now(), source)

@@ -36,6 +36,8 @@ class DepthBook:
         self._stop = session.door.watch(self._con_id, self._on_event)
 
     def start(self) -> None:
+        if self._session.door.faults.silent_feed:
+            return
         view = self._session.door.exchange.market(self._con_id)
         if view.bid is not None and view.ask is not None:
             self._show(view.bid, view.bid_size or Decimal(0), view.ask, view.ask_size or Decimal(0))

@@ -49,6 +49,7 @@ def market_data(session: Session, request: r.ReqMktData) -> None:
     if NEWS in generics and not request.snapshot:
         news = NewsLine(session, request.reqId, details.instrument.con_id or 0, allowed(session, told.providers))
         if told.quiet:
+            refuse_competing(session)
             session.subscribe("quotes", request.reqId, news, Refusal(102, "Duplicate ticker ID."))
             news.start()
             return
@@ -62,12 +63,17 @@ def market_data(session: Session, request: r.ReqMktData) -> None:
     line.start()
 
 
+def refuse_competing(session: Session) -> None:
+    """Raises Refusal while another session has the data."""
+    if session.door.faults.competing:
+        raise Refusal(10197, COMPETING)
+
+
 def check_permission(session: Session, details: InstrumentDetails, req_id: int) -> bool:
     """Whether only delayed data may be shown (10167 is sent). Raises Refusal where there is none at all."""
     settings, symbol = session.door.settings, details.instrument.symbol
     wants_delayed = session.data_type in (3, 4)
-    if session.door.faults.competing:
-        raise Refusal(10197, COMPETING)
+    refuse_competing(session)
     if symbol in settings.no_data or session.door.faults.no_market_data:
         raise Refusal(10168, DELAYED_OFF) if wants_delayed else Refusal(354, NO_DATA)
     if symbol in settings.not_subscribed:
@@ -81,8 +87,7 @@ def check_permission(session: Session, details: InstrumentDetails, req_id: int) 
 def require_live(session: Session, details: InstrumentDetails) -> None:
     """For data that is never delayed: depth, ticks, real-time bars. Raises Refusal."""
     settings, symbol = session.door.settings, details.instrument.symbol
-    if session.door.faults.competing:
-        raise Refusal(10197, COMPETING)
+    refuse_competing(session)
     if session.door.faults.no_market_data or symbol in settings.no_data:
         raise Refusal(354, NO_DATA)
     if symbol in settings.not_subscribed:
