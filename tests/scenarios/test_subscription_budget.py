@@ -192,6 +192,8 @@ async def test_d01_ticks_and_books_that_no_line_goes_with_come_back_after_a_comp
     async with adapter_world(price_kind="synthetic") as world:
         stream, events = world.adapter.stream(["AAPL", "MSFT"], [kind]), []
         task = asyncio.ensure_future(_read(stream, events))
+        # IB's fifteen seconds between two requests are another story
+        world.client._market._streams.pacer.seconds = -1.0
         feeds = 4 if kind is StreamKind.TICK_BY_TICK else 2
         await world.until(lambda: len(world.client._market._streams) == feeds, "the streams")
         await world.client.market_time()
@@ -220,6 +222,38 @@ async def test_d01_ticks_and_books_that_no_line_goes_with_come_back_after_a_comp
         )
         task.cancel()
         await stream.aclose()
+
+
+async def test_ticks_are_asked_for_again_no_sooner_than_ib_allows_and_made_of_quotes_meanwhile():
+    async with adapter_world(price_kind="synthetic", door=DoorSettings(port=0, tick_by_tick_seconds=15.0)) as world:
+        ahead, loop = [0.0], asyncio.get_running_loop()
+        world.clock._monotonic = world.gateway.door.monotonic = lambda: loop.time() + ahead[0]
+        first = world.adapter.stream(["AAPL"], [StreamKind.TRADES])
+        waiting = asyncio.ensure_future(anext(first))
+        await world.until(lambda: len(world.client._market._streams) == 1, "the stream")
+        await world.client.market_time()
+        waiting.cancel()
+        await first.aclose()
+        again, events = world.adapter.stream(["AAPL"], [StreamKind.TRADES]), []
+        task = asyncio.ensure_future(_read(again, events))
+        feeds = world.adapter.data.streams.feeds
+        await world.until(lambda: feeds._made and world.client._market.lines(), "ticks made of quotes")
+        await world.client.market_time()
+        await world.advance(1800)
+        await world.until(lambda: events, "trades")
+        assert {trade.source for trade in events} == {"tws quotes"}
+        ahead[0] = 14.0
+        world.adapter.data.lines.look()
+        assert feeds._made
+        ahead[0] = 16.0
+        world.adapter.data.lines.look()
+        assert not feeds._made
+        await world.client.market_time()
+        await world.advance(1800)
+        await world.until(lambda: events[-1].source == "tws", "real ticks")
+        assert world.count(LinkEventKind.STREAM_REFUSED) == 0
+        task.cancel()
+        await again.aclose()
 
 
 async def _read(stream, events):

@@ -14,7 +14,7 @@ from ..domain.news import Headline
 from ..errors import InvalidRequest
 from .ib_line_budget_allowance import LineAllowance
 from .ib_lines import LineKeeper
-from .ib_pacing import depth_limit, tick_by_tick_limit
+from .ib_pacing import RepeatPacer, depth_limit, tick_by_tick_limit
 from .ib_transport import IbTransport, LinkEvent, LinkEventKind, QuoteLine
 
 logger = logging.getLogger(__name__)
@@ -40,6 +40,10 @@ class _Feed:
     inner: int | None = None
     seen: tuple[float | None, ...] = ()
 
+    @property
+    def key(self) -> tuple[int | None, str]:
+        return self.instrument.con_id, self.what
+
 
 class FeedKeeper:
     """What streams subscribe beside quotes. Everything runs on the loop."""
@@ -51,6 +55,7 @@ class FeedKeeper:
         terms, allowed = lines.budget.terms, lines.allowance
         self.ticks = LineAllowance(tick_by_tick_limit(allowed), terms, clock.monotonic)
         self.books = LineAllowance(depth_limit(allowed), terms, clock.monotonic)
+        self._pacer = RepeatPacer(clock.monotonic)
         self._feeds: dict[int, _Feed] = {}
         #: Ticks that are made of quotes, by handle.
         self._made: dict[int, _Feed] = {}
@@ -73,14 +78,22 @@ class FeedKeeper:
         return [feed for feed in self._feeds.values() if feed.what]
 
     def subscribe_ticks(self, instrument: Instrument, kind: str) -> int:
-        """As the transport's; beyond the limit, ticks are made of the quote line until there is room."""
+        """As the transport's; beyond the limit, or too soon after the last time, ticks are made of the quote line
+        meanwhile."""
         feed = _Feed(instrument, kind, lambda: self._transport.subscribe_ticks(instrument, kind))
         handle = self._add(feed)
-        if self.used(depth=False) < self.ticks.believed:
-            feed.inner = feed.subscribe()
+        if self._may_ask(feed):
+            self._ask(feed)
         else:
             self._fall_back(handle, feed)
         return handle
+
+    def _may_ask(self, feed: _Feed) -> bool:
+        return self.used(depth=False) < self.ticks.believed and not self._pacer.wait(feed.key)
+
+    def _ask(self, feed: _Feed) -> None:
+        self._pacer.asked(feed.key)
+        feed.inner = feed.subscribe()
 
     def subscribe_depth(self, instrument: Instrument, rows: int) -> int:
         """Raises InvalidRequest beyond the limit: nothing else tells what is in a book."""
@@ -119,8 +132,9 @@ class FeedKeeper:
     # Ticks made of quotes
 
     def _fall_back(self, handle: int, feed: _Feed) -> None:
+        used, wait = self.used(depth=False), self._pacer.wait(feed.key)
         logger.info(
-            "ticks of %s are made of its quotes: all %d streams are in use", feed.instrument, self.used(depth=False)
+            "ticks of %s are made of its quotes: %d streams are in use, not before %.0f s", feed.instrument, used, wait
         )
         if not self._made:
             self._transport.add_market_listener(self)
@@ -138,13 +152,14 @@ class FeedKeeper:
     def _take_room(self) -> None:
         """Streams of ticks that came free go to those that wait longest."""
         for handle, feed in list(self._made.items()):
-            if self.used(depth=False) >= self.ticks.believed:
-                return
-            feed.inner = feed.subscribe()
-            self._end_made(handle)
+            if self._may_ask(feed):
+                self._ask(feed)
+                self._end_made(handle)
 
     def _look(self) -> None:
-        if self._made and self.ticks.look():
+        if self._made:
+            if self.used(depth=False) >= self.ticks.believed:
+                self.ticks.look()
             self._take_room()
         if self.books.is_learnt:
             self.books.look()

@@ -39,6 +39,7 @@ LIMITS: Mapping[str, Limit] = MappingProxyType(
             Limit("market_data_lines", 100, "at once", 101, "F D12"),
             Limit("market_depth", 3, "at once with 100 lines", 309, "F D12"),
             Limit("tick_by_tick", 5, "at once with 100 lines", 10190, "F D12"),
+            Limit("tick_by_tick_repeat", 15, "seconds between two of one instrument", 10189, "analytics.md 4"),
             Limit("historical_open", 50, "at once, bars kept up to date included", 162, "F H04"),
             Limit("scanners", 10, "at once", 165, "IB market scanners page"),
             Limit("ticks_per_request", 1000, "in one answer", 321, "F H08"),
@@ -55,6 +56,35 @@ def depth_limit(lines: int) -> int:
 def tick_by_tick_limit(lines: int) -> int:
     """Tick-by-tick streams allowed beside this many market data lines: one in twenty, at least 5."""
     return max(LIMITS["tick_by_tick"].value, lines // 20)
+
+
+class RepeatPacer:
+    """When a tick-by-tick stream may be asked for once more; `clock` is monotonic seconds.
+
+    IB's text names the instrument only ("one request for an instrument in 15 s"). The key is contract and kind all the
+    same, since prints and quotes of one contract are two streams that are asked for together.
+    """
+
+    #: Added to the rule's seconds, for requests that the network brings nearer together.
+    MARGIN = 0.25
+
+    def __init__(self, clock: Callable[[], float], seconds: float = LIMITS["tick_by_tick_repeat"].value) -> None:
+        self._clock = clock
+        self.seconds = seconds
+        self._asked: dict[Hashable, float] = {}
+
+    def wait(self, key: Hashable) -> float:
+        """Seconds until it may be asked for; 0 is now."""
+        asked = self._asked.get(key)
+        return 0.0 if asked is None else max(0.0, asked + self.seconds + self.MARGIN - self._clock())
+
+    def asked(self, key: Hashable) -> None:
+        self._asked = {one: at for one, at in self._asked.items() if self.wait(one) > 0}
+        self._asked[key] = self._clock()
+
+    def clear(self) -> None:
+        """IB has none of the streams any more."""
+        self._asked.clear()
 
 
 class HistoryKind(Enum):

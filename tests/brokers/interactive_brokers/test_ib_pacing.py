@@ -16,6 +16,7 @@ from moondev_ibkr.brokers.interactive_brokers.ib_pacing import (
     HistoricalPacer,
     HistoricalRequest,
     HistoryKind,
+    RepeatPacer,
     depth_limit,
     tick_by_tick_limit,
 )
@@ -254,3 +255,18 @@ def test_limits_follow_the_number_of_lines() -> None:
     assert tick_by_tick_limit(100) == 5
     assert tick_by_tick_limit(300) == 15
     assert LIMITS["messages"].value == 50
+
+
+def test_a_tick_by_tick_stream_is_asked_for_again_after_fifteen_seconds_and_each_kind_for_itself():
+    now = [100.0]
+    pacer = RepeatPacer(lambda: now[0])
+    pacer.asked((1, "AllLast"))
+    assert pacer.wait((1, "BidAsk")) == pacer.wait((2, "AllLast")) == 0
+    assert pacer.wait((1, "AllLast")) == 15.25
+    now[0] = 115.0
+    assert pacer.wait((1, "AllLast")) > 0
+    now[0] = 115.25
+    assert pacer.wait((1, "AllLast")) == 0
+    pacer.asked((1, "AllLast"))
+    pacer.clear()
+    assert pacer.wait((1, "AllLast")) == 0

@@ -17,6 +17,7 @@ from ...domain.instrument import Instrument
 from ...domain.market_data import Bar, BidAsk, Trade
 from ...domain.news import Headline
 from ...errors import BrokerError, DeadlineExceeded, InvalidData, LinkError
+from ..ib_pacing import RepeatPacer
 from ..ib_transport import BarListener, BarRequest, LinkEventKind, MarketListener
 from ..ib_vocabulary import BAR_SIZE_WORDS, WHAT_TO_SHOW
 from .api import TwsApi
@@ -49,6 +50,10 @@ class Stream:
     bars: BarDataList = field(default_factory=BarDataList)
 
     @property
+    def key(self) -> tuple[int | None, str]:
+        return self.instrument.con_id, self.kind
+
+    @property
     def is_rare(self) -> bool:
         return self.kind == NEWS
 
@@ -74,6 +79,9 @@ class MarketStreams:
         self._streams: dict[int, Stream] = {}
         self._by_ticker: dict[int, Stream] = {}
         self._next_handle = 1
+        self.pacer = RepeatPacer(clock.monotonic)
+        #: Those that may be asked for a little later.
+        self._due: dict[Stream, asyncio.TimerHandle] = {}
         api.wrapper.on_news = self._on_news
 
     def __len__(self) -> int:
@@ -92,7 +100,7 @@ class MarketStreams:
         """The handle that ends it."""
         self._keep(stream)
         if self._api.client.isReady():
-            self._ask(stream)
+            self.ask_again(stream)
         return stream.handle
 
     def _keep(self, stream: Stream) -> None:
@@ -114,11 +122,23 @@ class MarketStreams:
             generics = f"{NEWS_TICKS}:{'+'.join(stream.providers)}"
             client.reqMktData(stream.request_id, contract, generics, False, False, [])
         else:
+            self.pacer.asked(stream.key)
             client.reqTickByTickData(stream.request_id, contract, stream.kind, 0, False)
 
     def ask_again(self, stream: Stream) -> None:
-        self._end(stream)
-        self._ask(stream)
+        """As soon as IB allows it; in the meantime what there is stays."""
+        wait = self.pacer.wait(stream.key)
+        if not wait:
+            self._end(stream)
+            self._ask(stream)
+        elif stream not in self._due:
+            told = stream.last_told
+            self._due[stream] = asyncio.get_running_loop().call_later(wait, self._on_due, stream, told)
+
+    def _on_due(self, stream: Stream, told: float) -> None:
+        del self._due[stream]
+        if stream.last_told == told and self._api.client.isReady():
+            self.ask_again(stream)
 
     def close(self, handle: int) -> Stream | None:
         """The stream that was ended; None where it had ended already."""
@@ -130,7 +150,7 @@ class MarketStreams:
     def _end(self, stream: Stream) -> None:
         client, wrapper = self._api.client, self._api.wrapper
         self._forget(stream)
-        if not client.isReady():
+        if not client.isReady() or not stream.request_id:
             return
         if stream.kind == BARS:
             wrapper.reqId2Subscriber.pop(stream.request_id, None)
@@ -143,6 +163,9 @@ class MarketStreams:
             client.cancelTickByTickData(stream.request_id)
 
     def _forget(self, stream: Stream) -> None:
+        timer = self._due.pop(stream, None)
+        if timer is not None:
+            timer.cancel()
         wrapper = self._api.wrapper
         ticker = wrapper.reqId2Ticker.pop(stream.request_id, None)
         wrapper._reqId2Contract.pop(stream.request_id, None)
@@ -255,13 +278,17 @@ class MarketStreams:
     def on_link_lost(self, error: LinkError) -> None:
         """Bars end here and are asked for again by whoever reads them; the others stay intended."""
         self._by_ticker.clear()
+        for timer in self._due.values():
+            timer.cancel()
+        self._due.clear()
         for stream in [row for row in self._streams.values() if row.kind == BARS]:
             del self._streams[stream.handle]
             if stream.listener is not None:
                 stream.listener.on_bars_ended(error)
 
     def restore(self) -> int:
-        """How many were asked for again."""
+        """How many were asked for again. IB has none of them, so nothing has to wait."""
+        self.pacer.clear()
         intended = [row for row in self._streams.values() if row.kind != BARS]
         for stream in intended:
             self._forget(stream)

@@ -2,6 +2,7 @@
 
     MessageRate(limit)         50 messages a second, three strikes (error 100)
     HistoryPacing(rules)       requests for small bars (error 162)
+    TickByTickPacing(seconds)  requests for tick-by-tick data
 
 Sources: IB API, "Pacing Limitations" (message rate) and "Historical Data Limitations" (bars of 30 seconds and less).
 """
@@ -81,6 +82,10 @@ HISTORY_RULES: tuple[HistoryRule, ...] = (
     ),
     HistoryRule("more than 60 requests within ten minutes", "all", 60, 600.0),
 )
+#: One tick-by-tick request for an instrument and kind in this time. IB's campus page names the rule and no error: code
+#: and text of the refusal are from memory.
+TICK_BY_TICK_SECONDS = 15.0
+TICK_BY_TICK_TOO_SOON = 10189, "Failed to request tick-by-tick data:Request for the same instrument too soon"
 #: Bars of this many seconds and less are paced; IB lifted the limits for longer ones.
 SMALL_BAR_SECONDS = 30
 #: Open historical requests, live ones (`keepUpToDate`) included.
@@ -119,3 +124,19 @@ class HistoryPacing:
             return
         longest = max(rule.window for rule in self._rules)
         self._times = {key: times for key, times in self._times.items() if times and now - times[-1] < longest}
+
+
+class TickByTickPacing:
+    """One client's tick-by-tick requests; `seconds` 0 turns it off."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._asked: dict[Hashable, float] = {}
+
+    def admit(self, now: float, key: Hashable) -> bool:
+        """Whether the request may run. A refused one is not counted."""
+        self._asked = {one: at for one, at in self._asked.items() if now - at < self._seconds}
+        if key in self._asked:
+            return False
+        self._asked[key] = now
+        return True

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from .messages_out import encode
 from .outbox import Outbox
-from .pacing import HistoryPacing
+from .pacing import HistoryPacing, TickByTickPacing
 
 if TYPE_CHECKING:
     from .door import TwsDoor
@@ -56,6 +56,7 @@ class Session:
         self.last_id_told = 0
         self.closed = False
         self.history_pacing = HistoryPacing(door.settings.history_rules)
+        self.tick_by_tick_pacing = TickByTickPacing(door.settings.tick_by_tick_seconds)
         self._subscriptions: dict[tuple[str, int], Subscription] = {}
 
     def send(self, name: str, /, **values: Any) -> None:

@@ -50,6 +50,8 @@ class TwsSettings:
     master_client_id: int | None = None
     market_data_lines: int = 100
     tick_by_tick_lines: int = 5
+    #: between two requests for one instrument and kind (IB: 15); 0 is off, since IB's error for it is not known well
+    tick_by_tick_seconds: float = 0.0
     depth_lines: int = 3
     not_subscribed: frozenset[str] = frozenset()
     no_data: frozenset[str] = frozenset()

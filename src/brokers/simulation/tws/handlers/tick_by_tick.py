@@ -10,6 +10,7 @@ from ....errors import NoData
 from ...events import ExchangeEvent, Printed, QuoteChanged
 from ...market import TickKind
 from .. import requests as r
+from ..pacing import TICK_BY_TICK_TOO_SOON
 from ..request import Request
 from ..session import Refusal, Session
 from ..ticks import bid_ask_tick, last_tick, mid_point_tick
@@ -76,6 +77,8 @@ def tick_by_tick(session: Session, request: r.ReqTickByTickData) -> None:
         raise Refusal(10190, "Max number of tick-by-tick requests has been reached")
     if session.subscription("tickByTick", request.reqId) is not None:
         raise Refusal(102, "Duplicate ticker ID.")
+    if not session.tick_by_tick_pacing.admit(door.monotonic(), (details.instrument.con_id, request.tickType)):
+        raise Refusal(*TICK_BY_TICK_TOO_SOON)
     if request.numberOfTicks > 0:
         _earlier(session, request, details)
     stream = TickStream(session, request, details)
