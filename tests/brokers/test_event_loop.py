@@ -6,6 +6,7 @@ import asyncio
 import importlib.util
 from collections.abc import Callable
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -51,7 +52,7 @@ async def trade(world: World) -> str:
         for _ in range(2):  # as when two messages in a row cannot be applied
             world.broker.manager._reconciler.soon()  # type: ignore[attr-defined]
         assert await world.broker.reconcile() == []
-        return type(asyncio.get_running_loop()).__module__
+        return await kind_of_loop()
     finally:
         await world.close()
 
@@ -70,7 +71,19 @@ def test_uvloop_trades_and_streams_through_both_ends_of_the_socket(world: type[W
 
 
 async def kind_of_loop() -> str:
-    return type(asyncio.get_running_loop()).__module__
+    names = [base.__module__ for base in type(asyncio.get_running_loop()).__mro__]
+    return next((name for name in names if name.startswith("uvloop")), "asyncio")
+
+
+async def steps_of_time() -> list[float]:
+    now = asyncio.get_running_loop().time
+    moments = [now() for _ in range(1_000)]
+    return [after - before for before, after in pairwise(moments) if after > before]
+
+
+def test_a_latency_is_told_in_less_than_milliseconds_on_every_loop() -> None:
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        assert min(runner.run(steps_of_time())) < 0.0005
 
 
 def test_the_synchronous_facade_runs_on_the_fastest_loop_that_is_installed() -> None:
