@@ -266,8 +266,8 @@ class DoorPair(AccountHalf, QuestionHalf):
     def unsubscribe_quotes(self, instrument: Instrument) -> None:
         self._lines.unsubscribe(instrument)
 
-    def resubscribe_silent(self, since: float) -> None:
-        self.data.resubscribe_silent(since)
+    def resubscribe_silent(self, since: float, only: frozenset[int] | None = None) -> None:
+        self.data.resubscribe_silent(since, only)
 
     def subscribe_ticks(self, instrument: Instrument, kind: str) -> int:
         return self._streams.open(lambda door: door.subscribe_ticks(instrument, kind), f"{kind} of {instrument}")

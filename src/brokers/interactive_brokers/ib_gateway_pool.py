@@ -150,13 +150,13 @@ class GatewayPool(PoolOrders, PoolQuestions):
         for member in self.members:
             member.transport.remove_market_listener(listener)
 
-    def resubscribe_silent(self, since: float) -> None:
+    def resubscribe_silent(self, since: float, only: frozenset[int] | None = None) -> None:
         failure: BrokerError | None = None
         for member in self.members:
             if not member.lines:
                 continue
             try:
-                member.transport.resubscribe_silent(since)
+                member.transport.resubscribe_silent(since, only)
             except BrokerError as error:
                 failure = error
         if failure is not None:

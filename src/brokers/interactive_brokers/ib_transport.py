@@ -275,8 +275,9 @@ class IbTransport(OrderPort, Protocol):
         """One user less; the line ends with the last."""
         ...
 
-    def resubscribe_silent(self, since: float) -> None:
-        """Ask again for the quote lines with no value since that monotonic time; Gap and Resumed are told."""
+    def resubscribe_silent(self, since: float, only: frozenset[int] | None = None) -> None:
+        """Ask again for the quote lines (`only` of these contract numbers) with no value since that monotonic time; Gap
+        and Resumed are told."""
         ...
 
     async def snapshot(self, instrument: Instrument, deadline: float) -> Quote: ...

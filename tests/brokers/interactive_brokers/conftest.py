@@ -149,8 +149,9 @@ class FakeTransport:
         if not self.users[instrument.con_id]:
             del self.lines[instrument.con_id]
 
-    def resubscribe_silent(self, since):
+    def resubscribe_silent(self, since, only=None):
         self.asked["silent"] += 1
+        self.asked["silent_only"] = only
 
     async def snapshot(self, instrument, deadline):
         self.asked["snapshot"] += 1

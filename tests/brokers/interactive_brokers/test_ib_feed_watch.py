@@ -1,5 +1,6 @@
 """A silent feed is noticed within half a minute in session, and never out of it or while market time stands."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -113,3 +114,43 @@ async def test_q15_the_calendar_says_when_silence_counts(transport, book, moment
         clock.advance(LOOK_EVERY)
         watch.look()
     assert bool(alarms) is flagged
+
+
+async def test_q15_one_exchange_that_falls_silent_while_others_talk_is_asked_again_and_no_illiquid_name(
+    transport, book, clock
+):
+    aapl = await book.qualify("AAPL")
+    lines = []
+    for number in range(12):
+        exchange = "NASDAQ" if number < 6 else "NYSE"
+        made = replace(aapl, symbol=f"S{number}", con_id=9000 + number, primary_exchange=exchange)
+        lines.append(transport.subscribe_quotes(made))
+        lines[-1].tell(bid=1.0, ask=2.0)
+    transport.state = LinkState.READY
+    watch = FeedWatch(transport, lambda: lines, lambda: Session.REGULAR, clock, transport.alarms.append)
+    for look in range(60):
+        clock.advance(LOOK_EVERY)
+        for line in lines if look % 9 == 0 else lines[1:]:
+            line.tell(bid=1.0, ask=2.0)
+        assert not watch.look()
+    for _ in range(30):
+        clock.advance(LOOK_EVERY)
+        for line in lines[3:]:
+            line.tell(bid=1.0, ask=2.0)
+        assert not watch.look(), "three names of an exchange may be quiet"
+    for _ in range(60):
+        clock.advance(LOOK_EVERY)
+        for line in lines[1:]:
+            line.tell(bid=1.0, ask=2.0)
+        assert not watch.look()
+    found = []
+    for _ in range(8):
+        clock.advance(LOOK_EVERY)
+        for line in lines[6:]:
+            line.tell(bid=1.0, ask=2.0)
+        found.append(watch.look())
+    assert found == [False] * 6 + [True] * 2
+    assert len(transport.alarms) == 1
+    assert "NASDAQ" in transport.alarms[0]
+    assert transport.asked["silent"] == 1
+    assert transport.asked["silent_only"] == {9001, 9002, 9003, 9004, 9005}

@@ -356,9 +356,9 @@ class IbAsyncClient(NullListener):
     def unsubscribe_quotes(self, instrument: Instrument) -> None:
         self._market.unsubscribe(instrument)
 
-    def resubscribe_silent(self, since: float) -> None:
+    def resubscribe_silent(self, since: float, only: frozenset[int] | None = None) -> None:
         self._session.require("market data")
-        self._market.resubscribe_silent(since, "market data fell silent")
+        self._market.resubscribe_silent(since, "market data fell silent", only)
 
     async def snapshot(self, instrument: Instrument, deadline: float) -> Quote:
         self._session.require(f"snapshot of {instrument}")

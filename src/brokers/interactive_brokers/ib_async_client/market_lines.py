@@ -281,9 +281,10 @@ class MarketLines:
             self._ask_again(line)
         return tuple(line.instrument.symbol for line in silent)
 
-    def resubscribe_silent(self, since: float, why: str) -> None:
+    def resubscribe_silent(self, since: float, why: str, only: frozenset[int] | None = None) -> None:
         """As `restore_silent`; the gap ends when the lines tell again."""
         silent: list[Feed] = [*self._quiet_since(since), *self._streams.quiet_since(since)]
+        silent = [feed for feed in silent if only is None or feed.instrument.con_id in only]
         self._silent.add(silent, why)
         for feed in silent:
             self._ask_again(feed)

@@ -332,9 +332,9 @@ class IbPortalClient:
     def unsubscribe_quotes(self, instrument: Instrument) -> None:
         self._market.unsubscribe(instrument)
 
-    def resubscribe_silent(self, since: float) -> None:
+    def resubscribe_silent(self, since: float, only: frozenset[int] | None = None) -> None:
         self._session.require("market data")
-        symbols = self._market.restore_silent(since)
+        symbols = self._market.restore_silent(since, only)
         if symbols:
             kind = LinkEventKind.SUBSCRIPTIONS_RESTORED
             self._session.tell(LinkEventKind.FARM_DOWN, "market data fell silent", symbols=symbols)

@@ -247,13 +247,15 @@ class MarketLines:
             line.asked_at = now
         return len(running) + bool(self._ladders), len(self._lines) - len(running)
 
-    def restore_silent(self, since: float) -> tuple[str, ...]:
-        """Ask again for lines with no value since that loop time; their symbols."""
+    def restore_silent(self, since: float, only: frozenset[int] | None = None) -> tuple[str, ...]:
+        """Ask again for lines (`only` these contract numbers) with no value since that loop time; their symbols."""
         now = asyncio.get_running_loop().time()
         silent = [
             line
             for line in self._lines.values()
-            if line.error is None and (line.last_update is None or line.last_update < since)
+            if (only is None or line.con_id in only)
+            and line.error is None
+            and (line.last_update is None or line.last_update < since)
         ]
         for line in silent:
             line.asked_at = now

@@ -177,7 +177,7 @@ class FakeGateway:
     def unsubscribe(self, handle: int) -> None:
         self.handles.pop(handle, None)
 
-    def resubscribe_silent(self, since: float) -> None:
+    def resubscribe_silent(self, since: float, only: frozenset[int] | None = None) -> None:
         symbols = tuple(line.instrument.symbol for line in self.lines.values())
         self.event(LinkEventKind.FARM_DOWN, "silent", symbols=symbols)
         self.event(LinkEventKind.SUBSCRIPTIONS_RESTORED, "asked again", symbols=symbols, restored=len(symbols))
