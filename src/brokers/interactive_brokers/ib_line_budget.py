@@ -157,7 +157,7 @@ class LineBudget:
         return want.is_promoted, changes
 
     def _make_way(self, now: float) -> bool:
-        hot = [one for one in self._hot() if not one.is_pinned]
+        hot = [one for one in self._book.hot_wants() if not one.is_pinned]
         if len(hot) < self.most_promoted:
             return True
         oldest = min(hot, key=lambda one: one.hot_until, default=None)
@@ -167,12 +167,9 @@ class LineBudget:
         return True
 
     def _cool(self, now: float) -> None:
-        for want in self._hot():
+        for want in self._book.hot_wants():
             if want.is_promoted and want.hot_until <= now:
                 self._demote(want, now)
-
-    def _hot(self) -> list[Want]:
-        return [self._book.get(number) for number in self._book.hot]
 
     def _demote(self, want: Want, now: float) -> None:
         want.is_promoted, want.hot_until, want.why = False, -math.inf, ""
@@ -191,7 +188,7 @@ class LineBudget:
         self.use(number)
         if now < want.no_line_before and now >= want.no_poll_before:
             return self._ask_poll(want)
-        idle = None if self._may_open(want) else self._idle()
+        idle = None if self._may_open(want) else self._book.longest_idle()
         closed = () if idle is None else self._close(idle)
         if self._may_open(want):
             self._set_line(want, True)
@@ -226,7 +223,7 @@ class LineBudget:
     def _lease(self, may_demote: bool) -> tuple[Turn, Changes]:
         closed: tuple[int, ...] = ()
         if self._free() < 1 or self.used >= self.allowance.believed:
-            victim = self._idle() or (self._victim() if may_demote else None)
+            victim = self._book.longest_idle() or (self._victim() if may_demote else None)
             if victim is None:
                 waits = self.questions or any(one.awaited or one.is_polling for one in self._book)
                 return (Turn.WAIT if waits else Turn.NEVER), _NOTHING
@@ -291,18 +288,13 @@ class LineBudget:
             return None
         if now - self._last_poll < self.terms.poll_spacing:
             return None
-        due = [want for want in self._book if self._is_due(want, now)]
+        due = [want for want in self._book if want.is_due(now, self.terms.poll_every)]
         if not due:
             return None
         want = min(due, key=lambda one: (not one.is_asked, one.polled, one.wanted))
         want.is_polling, want.polled, self._last_poll = True, now, now
         self._book.note(want, now)
         return want.number
-
-    def _is_due(self, want: Want, now: float) -> bool:
-        if want.has_line or want.is_polling or now < want.no_poll_before or not want.is_wanted:
-            return False
-        return want.is_asked or now - want.polled >= self.terms.poll_every
 
     def poll_ended(self, number: int, *, changed: bool) -> Changes:
         want = self._book.find(number)
@@ -339,7 +331,7 @@ class LineBudget:
 
     def _trim(self, closed: list[int], now: float) -> None:
         while self._free() < 0 or self._book.lines + self.questions + self.news > self.allowance.believed:
-            victim = self._idle() or self._victim() or self._coolest()
+            victim = self._book.longest_idle() or self._victim() or self._book.coolest()
             if victim is None:
                 return
             closed.extend(self._close(victim))
@@ -347,11 +339,11 @@ class LineBudget:
 
     def _fill(self, opened: list[int], closed: list[int], now: float) -> None:
         # where nothing is free, only HOT ones get a line; this runs often
-        candidates = self._book if self._free() > 0 or self._book.idle else self._hot()
+        candidates = self._book if self._free() > 0 or self._book.idle else self._book.hot_wants()
         lacking = [one for one in candidates if self._lacks_line(one, now)]
         for want in sorted(lacking, key=lambda one: (not one.is_pinned, -one.hot_until, one.wanted)):
             if not self._may_open(want) and not self._is_crowded(want):
-                victim = self._idle() or (self._victim() if want.is_hot else None)
+                victim = self._book.longest_idle() or (self._victim() if want.is_hot else None)
                 if victim is not None:
                     closed.extend(self._close(victim))
             if self._may_open(want):
@@ -376,29 +368,8 @@ class LineBudget:
         """Positions and open orders have every line that they may have."""
         return want.is_pinned and self._book.pinned_lines >= self._shared() - self.slots
 
-    def _idle(self) -> Want | None:
-        """The least recently used line that nobody holds or waits for."""
-        if not self._book.idle:
-            return None
-        return min((one for one in self._book if one.is_idle), key=lambda one: one.used)
-
     def _victim(self) -> Want | None:
-        """The WARM line that is worth least: one that was open for a while before one that was not, the most stale."""
-        now, least = self._clock(), self.terms.least_line
-        warm = (one for one in self._book if one.has_line and one.holders and not one.awaited and not one.is_hot)
-        return min(
-            warm, key=lambda one: (now - one.line_moved < least, self._staleness(one), -one.wanted), default=None
-        )
-
-    def _staleness(self, want: Want) -> float:
-        """The lower, the more stale; in steps, so that two lively lines do not change places with every tick."""
-        ago = self._clock() - max(want.changed, want.line_moved)
-        return -math.floor(ago / self.terms.stale_after)
-
-    def _coolest(self) -> Want | None:
-        """The HOT line without a position or order whose event is the longest ago."""
-        hot = (one for one in self._book if one.has_line and not one.is_pinned and not one.awaited)
-        return min(hot, key=lambda one: one.hot_until, default=None)
+        return self._book.least_worth(self._clock(), self.terms)
 
     def _swap_stale(self, opened: list[int], closed: list[int], now: float) -> None:
         if now - self._last_swap < self.terms.swap_every or self._free() > 0:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from ..domain.subscriptions import Tier
+from .ib_line_budget_terms import BudgetTerms
 
 
 @dataclass(slots=True)
@@ -56,6 +57,12 @@ class Want:
         """It has a line that nobody needs."""
         return self.has_line and not self.awaited and not self.is_wanted
 
+    def is_due(self, now: float, poll_every: float) -> bool:
+        """Whether it may be polled now."""
+        if self.has_line or self.is_polling or now < self.no_poll_before or not self.is_wanted:
+            return False
+        return self.is_asked or now - self.polled >= poll_every
+
 
 class Turn(Enum):
     """How a caller gets a value or a line."""
@@ -101,6 +108,9 @@ class WantBook:
             want = self._wants[number] = Want(number, wanted=self.next_place())
         return want
 
+    def hot_wants(self) -> list[Want]:
+        return [self.get(number) for number in self.hot]
+
     def next_place(self) -> int:
         self._order += 1
         return self._order
@@ -132,3 +142,27 @@ class WantBook:
         if not (want.has_line or want.awaited or want.is_polling or want.is_wanted):
             self._wants.pop(want.number, None)
             self._counted.pop(want.number, None)
+
+    # Which line gives way
+
+    def longest_idle(self) -> Want | None:
+        """The least recently used line that nobody holds or waits for."""
+        if not self.idle:
+            return None
+        return min((one for one in self if one.is_idle), key=lambda one: one.used)
+
+    def least_worth(self, now: float, terms: BudgetTerms) -> Want | None:
+        """The WARM line that is worth least: one that was open for a while before one that was not, the most stale."""
+
+        def worth(one: Want) -> tuple[bool, int, int]:
+            # in steps, so that two lively lines do not change places with every tick
+            stale = math.floor((now - max(one.changed, one.line_moved)) / terms.stale_after)
+            return now - one.line_moved < terms.least_line, -stale, -one.wanted
+
+        warm = (one for one in self if one.has_line and one.holders and not one.awaited and not one.is_hot)
+        return min(warm, key=worth, default=None)
+
+    def coolest(self) -> Want | None:
+        """The HOT line without a position or order whose event is the longest ago."""
+        hot = (one for one in self if one.has_line and not one.is_pinned and not one.awaited)
+        return min(hot, key=lambda one: one.hot_until, default=None)
