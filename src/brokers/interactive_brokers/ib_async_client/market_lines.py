@@ -275,22 +275,22 @@ class MarketLines:
         return asked + self._streams.restore(), failed
 
     def restore_silent(self, since: float) -> tuple[str, ...]:
-        silent = self._quiet_since(since)
-        for line in silent:
-            self._silent.forget(line)
-            self._ask_again(line)
-        return tuple(line.instrument.symbol for line in silent)
+        silent = self._feeds_quiet_since(since)
+        for feed in silent:
+            self._silent.forget(feed)
+            self._ask_again(feed)
+        return tuple(dict.fromkeys(feed.instrument.symbol for feed in silent))
 
     def resubscribe_silent(self, since: float, why: str, only: frozenset[int] | None = None) -> None:
         """As `restore_silent`; the gap ends when the lines tell again."""
-        silent: list[Feed] = [*self._quiet_since(since), *self._streams.quiet_since(since)]
-        silent = [feed for feed in silent if only is None or feed.instrument.con_id in only]
+        silent = [feed for feed in self._feeds_quiet_since(since) if only is None or feed.instrument.con_id in only]
         self._silent.add(silent, why)
         for feed in silent:
             self._ask_again(feed)
 
-    def _quiet_since(self, since: float) -> list[Line]:
-        return [line for line in self._lines.values() if line.last_update is None or line.last_update <= since]
+    def _feeds_quiet_since(self, since: float) -> list[Feed]:
+        lines = [line for line in self._lines.values() if line.last_update is None or line.last_update <= since]
+        return [*lines, *self._streams.quiet_since(since)]
 
 
 def _number(instrument: Instrument) -> int:
