@@ -470,7 +470,10 @@ class IBAdapter(ManagedBroker):
         return shortable_shares(*self.data.shortable(instrument))
 
     async def freshen(self, order: NewOrder) -> None:
-        """A fresh quote, if one can be had in time; the rules judge what there is."""
+        """A fresh quote and a position without doubt, if they can be had in time; the rules judge what there is."""
+        account, con_id = order.account or self.default_account(), order.instrument.con_id or 0
+        if self._book.in_doubt(account, con_id):
+            await self._book.refresh(account, con_id, self.transport.positions)
         await self.data.freshen(order.instrument)
 
     async def check_margin(self, order: NewOrder, *, replaces: Order | None = None) -> None:

@@ -1,5 +1,6 @@
 """Fills and position messages tell the same thing; whichever comes first, it counts once."""
 
+import asyncio
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -9,6 +10,8 @@ from hypothesis import strategies as st
 from moondev_ibkr.brokers.domain.account import Position
 from moondev_ibkr.brokers.domain.instrument import Instrument
 from moondev_ibkr.brokers.domain.order import Fill, Side
+from moondev_ibkr.brokers.errors import NotConnected
+from moondev_ibkr.brokers.interactive_brokers import ib_account
 from moondev_ibkr.brokers.interactive_brokers.ib_account import PositionBook
 
 AAPL = Instrument("AAPL", con_id=265598)
@@ -111,6 +114,98 @@ def test_a_lost_link_forgets_what_was_pending(book):
     book.on_position(held(110))
     book.settle()
     assert shown(book, 110) == 110
+
+
+def test_another_clients_sale_after_our_purchase_is_no_fill_to_come(book):
+    book.on_fill(fill(1, 10))
+    book.on_position(held(110))
+    book.on_position(held(100))
+    assert shown(book, 100) == 100
+    assert book.in_doubt("DU1", 265598)
+
+
+def test_another_clients_purchase_is_not_taken_off_with_our_sale(book):
+    book.on_position(held(110))
+    book.on_fill(fill(1, -10))
+    book.on_position(held(100))
+    assert shown(book, 100) == 100
+    assert book.in_doubt("DU1", 265598)
+
+
+def test_a_position_ahead_of_its_fill_is_in_doubt_until_that_comes(book):
+    book.on_position(held(110))
+    assert book.in_doubt("DU1", 265598)
+    book.on_fill(fill(1, 10))
+    assert not book.in_doubt("DU1", 265598)
+
+
+def test_a_fill_that_the_broker_does_not_count_is_in_doubt_until_it_speaks(book, watch):
+    book.on_fill(fill(1, 10))
+    assert not book.in_doubt("DU1", 265598)
+    watch.now = 2.1
+    assert book.in_doubt("DU1", 265598)
+    watch.now = 11
+    assert shown(book, 100) == 100
+    assert book.in_doubt("DU1", 265598)
+    book.on_position(held(100))
+    assert not book.in_doubt("DU1", 265598)
+
+
+async def test_a_position_in_doubt_is_asked_for_once_and_holds_all_fills(book):
+    asked = []
+
+    async def ask():
+        asked.append(1)
+        return [held(130)]
+
+    await book.refresh("DU1", 265598, ask)
+    assert asked == []
+    book.on_fill(fill(1, -10))
+    book.on_position(held(130))
+    await book.refresh("DU1", 265598, ask)
+    assert (asked, shown(book, 130), book.in_doubt("DU1", 265598)) == ([1], 130, False)
+    book.on_fill(fill(2, -30))
+    assert shown(book, 130) == 100
+
+
+async def test_a_fill_during_the_question_has_it_asked_again(book):
+    answers = [130, 125]
+
+    async def ask():
+        if len(answers) == 2:
+            book.on_fill(fill(2, -5))
+        return [held(answers.pop(0))]
+
+    book.on_position(held(130))
+    await book.refresh("DU1", 265598, ask)
+    assert answers == []
+    assert book.pending("DU1", 265598) == 0
+
+
+async def test_a_position_that_is_not_in_the_answer_is_gone(book):
+    book.on_position(held(130))
+
+    async def ask():
+        return []
+
+    await book.refresh("DU1", 265598, ask)
+    book.on_fill(fill(1, 7))
+    assert shown(book, 0) == 7
+
+
+@pytest.mark.parametrize("silent", [True, False])
+async def test_without_an_answer_the_position_stays_in_doubt(book, monkeypatch, silent):
+    monkeypatch.setattr(ib_account, "REFRESH_DEADLINE", 0.01)
+
+    async def ask():
+        if not silent:
+            raise NotConnected("positions", "the link is down", "wait")
+        await asyncio.Event().wait()
+
+    book.on_position(held(130))
+    await book.refresh("DU1", 265598, ask)
+    assert book.in_doubt("DU1", 265598)
+    assert shown(book, 130) == 130
 
 
 @given(st.lists(st.integers(-50, 50).filter(bool), min_size=1, max_size=8), st.data())
