@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Sequence
 from datetime import timedelta
 from decimal import Decimal
@@ -12,13 +13,13 @@ from ..domain.reports import WireOrder
 from .ib_transport import IbTransport, LinkState, StartupSection
 
 
-class AccountHalf:
+class AccountHalf(abc.ABC):
     """Everything about session and account that `orders` alone tells, now and whenever another one takes its place."""
 
     @property
+    @abc.abstractmethod
     def orders(self) -> IbTransport:
         """The transport that has the orders at this moment."""
-        raise NotImplementedError
 
     @property
     def name(self) -> str:

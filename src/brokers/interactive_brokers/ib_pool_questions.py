@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Awaitable, Callable, Sequence
 
 from ..domain.instrument import Instrument
@@ -22,8 +23,8 @@ class PoolQuestions(QuestionHalf):
 
     lines: PoolLines
 
-    def candidates(self, is_line: bool = False) -> Sequence[PoolMember]:
-        raise NotImplementedError
+    @abc.abstractmethod
+    def candidates(self, is_line: bool = False) -> Sequence[PoolMember]: ...
 
     async def _read(self, ask: Callable[[IbTransport], Awaitable[Answer]]) -> Answer:
         """One question; at another gateway, once each, when one is lost meanwhile or may not answer. The first refusal

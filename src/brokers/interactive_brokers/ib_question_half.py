@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import TypeVar
@@ -16,12 +17,12 @@ from .ib_transport import BarRequest, IbTransport, ScheduledSession, SymbolMatch
 Answer = TypeVar("Answer")
 
 
-class QuestionHalf:
+class QuestionHalf(abc.ABC):
     """Every question of an IbTransport, by `_read`."""
 
+    @abc.abstractmethod
     async def _read(self, ask: Callable[[IbTransport], Awaitable[Answer]]) -> Answer:
         """Ask one of the transports behind this one, and another where that one cannot answer."""
-        raise NotImplementedError
 
     async def contract_details(self, instrument: Instrument) -> Sequence[InstrumentDetails]:
         return await self._read(lambda door: door.contract_details(instrument))
