@@ -18,19 +18,9 @@ from ..config.settings import Settings
 from .boundary import FAILED, OK, print_json, run_async
 from .gateway_process import running_gateway
 from .opening import Opening, open_broker, settings_for, state_folder
-from .options import (
-    BarsOption,
-    BrokerChoice,
-    BrokerOption,
-    ConfigOption,
-    FreshOption,
-    JsonOption,
-    LiveOption,
-    SeedOption,
-    StartOption,
-    parse_symbols,
-)
-from .paper_account import READY_FILE, PaperMarket, asked_market
+from .opening_options import opens
+from .options import BrokerChoice, JsonOption, parse_symbols
+from .paper_account import READY_FILE, PaperMarket
 
 if TYPE_CHECKING:
     from ..agents.hooks.attach import Attachment, HookState
@@ -40,6 +30,7 @@ if TYPE_CHECKING:
 SHIPPED = ("AAPL", "MSFT", "IBM", "GOOG")
 
 
+@opens(market=True, fresh=True)
 def host(
     path: Annotated[Path, typer.Argument(metavar="PATH", help="The folder of the host framework.")],
     agent: Annotated[
@@ -48,7 +39,6 @@ def host(
     arguments: Annotated[
         list[str] | None, typer.Argument(metavar="[-- ARGS]", help="Arguments of the agent itself.")
     ] = None,
-    broker: BrokerOption = BrokerChoice.PAPER,
     symbols: Annotated[
         str, typer.Option("--symbols", help="Tickers that the agents watch and trade, comma-separated.")
     ] = "",
@@ -62,12 +52,8 @@ def host(
         bool, typer.Option("--tracker", help="Compare the host's position tracker with the broker, and mend it.")
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="With --tracker: only say what would be mended.")] = False,
-    bars: BarsOption = None,
-    start: StartOption = None,
-    seed: SeedOption = 0,
-    fresh: FreshOption = False,
-    config: ConfigOption = None,
-    i_understand_live: LiveOption = False,
+    *,
+    opening: Opening,
     json_output: JsonOption = False,
 ) -> int:
     """Run an agent of the moon-dev framework on IB, with no edit of the host; on the paper gateway by default.
@@ -83,10 +69,9 @@ def host(
     root = host_root(path)
     program = find_program(root, agent) if agent else None
     chosen = dict(parse_constant(text) for text in constants or ())
-    opening = Opening(broker, config, i_understand_live, asked_market(bars, start, seed), fresh)
     settings = settings_for(opening)
     listed = parse_symbols(symbols)
-    if program is not None and broker is BrokerChoice.PAPER:
+    if program is not None and opening.broker is BrokerChoice.PAPER:
         opening = _on_paper(opening, settings, program, root, listed)
     # The host's modules print as they are imported, at the end too; under --json stdout is for the answer.
     quiet: AbstractContextManager[object] = redirect_stdout(sys.stderr) if check or tracker else nullcontext()

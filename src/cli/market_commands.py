@@ -16,18 +16,8 @@ from ..brokers.errors import InvalidRequest
 from ..brokers.subscription_costs import calculate_subscription_costs
 from .boundary import FAILED, OK, print_json
 from .opening import Opening, settings_for, with_broker
-from .options import (
-    BarsOption,
-    BrokerChoice,
-    BrokerOption,
-    ConfigOption,
-    FreshOption,
-    JsonOption,
-    LiveOption,
-    SeedOption,
-    StartOption,
-)
-from .paper_account import asked_market
+from .opening_options import opens
+from .options import JsonOption
 from .run_report import fill_json, make_console, order_json, order_text, position_json, position_table
 
 if TYPE_CHECKING:
@@ -51,14 +41,11 @@ BALANCES = (
 Tickers = Annotated[list[str], typer.Argument(help="Tickers, e.g. AAPL MSFT BRK.B.")]
 
 
+@opens(market=True, only_looks=True)
 def quote(
     symbols: Tickers,
-    broker: BrokerOption = BrokerChoice.PAPER,
-    bars: BarsOption = None,
-    start: StartOption = None,
-    seed: SeedOption = 0,
-    config: ConfigOption = None,
-    i_understand_live: LiveOption = False,
+    *,
+    opening: Opening,
     json_output: JsonOption = False,
 ) -> int:
     """Quotes of a list of symbols, asked for in one round."""
@@ -76,20 +63,16 @@ def quote(
                 console.print(f"[red]{name}[/]: {escape(str(error))}")
         return FAILED if missing else OK
 
-    market = asked_market(bars, start, seed)
-    return with_broker(Opening(broker, config, i_understand_live, market, only_looks=True), work)
+    return with_broker(opening, work)
 
 
+@opens(market=True, only_looks=True)
 def bars(
     symbol: Annotated[str, typer.Argument(help="Ticker.")],
     size: Annotated[str, typer.Option("--size", help="1m 5m 15m 1h 4h 1d 1w 1M, or IB's own words.")] = "1d",
     count: Annotated[int, typer.Option("--count", help="How many, counted back from now.")] = 20,
-    broker: BrokerOption = BrokerChoice.PAPER,
-    files: BarsOption = None,
-    start: StartOption = None,
-    seed: SeedOption = 0,
-    config: ConfigOption = None,
-    i_understand_live: LiveOption = False,
+    *,
+    opening: Opening,
     json_output: JsonOption = False,
 ) -> int:
     """Historical bars of a symbol."""
@@ -103,18 +86,13 @@ def bars(
             make_console().print(_bar_table(symbol, chosen, found))
         return OK
 
-    market = asked_market(files, start, seed)
-    return with_broker(Opening(broker, config, i_understand_live, market, only_looks=True), work)
+    return with_broker(opening, work)
 
 
+@opens(market=True, fresh=True)
 def account(
-    broker: BrokerOption = BrokerChoice.PAPER,
-    bars: BarsOption = None,
-    start: StartOption = None,
-    seed: SeedOption = 0,
-    fresh: FreshOption = False,
-    config: ConfigOption = None,
-    i_understand_live: LiveOption = False,
+    *,
+    opening: Opening,
     json_output: JsonOption = False,
 ) -> int:
     """Balances, margin and P&L of every account of the session."""
@@ -134,14 +112,13 @@ def account(
         make_console().print(table)
         return OK
 
-    market = asked_market(bars, start, seed)
-    return with_broker(Opening(broker, config, i_understand_live, market, fresh), work)
+    return with_broker(opening, work)
 
 
+@opens()
 def positions(
-    broker: BrokerOption = BrokerChoice.PAPER,
-    config: ConfigOption = None,
-    i_understand_live: LiveOption = False,
+    *,
+    opening: Opening,
     json_output: JsonOption = False,
 ) -> int:
     """Open positions, foreign ones included."""
@@ -156,14 +133,14 @@ def positions(
             make_console().print("no positions")
         return OK
 
-    return with_broker(Opening(broker, config, i_understand_live), work)
+    return with_broker(opening, work)
 
 
+@opens()
 def orders(
     every: Annotated[bool, typer.Option("--all", help="Done orders too.")] = False,
-    broker: BrokerOption = BrokerChoice.PAPER,
-    config: ConfigOption = None,
-    i_understand_live: LiveOption = False,
+    *,
+    opening: Opening,
     json_output: JsonOption = False,
 ) -> int:
     """Working orders, foreign ones flagged; with --all every order of the journal and its fills."""
@@ -189,9 +166,10 @@ def orders(
         make_console().print(table if found else "no orders")
         return OK
 
-    return with_broker(Opening(broker, config, i_understand_live), work)
+    return with_broker(opening, work)
 
 
+@opens()
 def costs(
     symbols: Tickers,
     professional: Annotated[bool | None, typer.Option(help="How exchanges class you.")] = None,
@@ -199,13 +177,12 @@ def costs(
     options: Annotated[bool, typer.Option("--options", help="Option quotes too.")] = False,
     depth: Annotated[bool, typer.Option("--depth", help="Order books too.")] = False,
     baseline: Annotated[str | None, typer.Option("--baseline", help="A row of the table to compare with.")] = None,
-    broker: BrokerOption = BrokerChoice.PAPER,
-    config: ConfigOption = None,
-    i_understand_live: LiveOption = False,
+    *,
+    opening: Opening,
     json_output: JsonOption = False,
 ) -> int:
     """What market data for these symbols costs a month, and what commissions waive of it."""
-    settings = settings_for(Opening(broker, config, i_understand_live))
+    settings = settings_for(opening)
     chosen = settings.professional if professional is None else professional
     try:
         spent = Decimal(commissions)

@@ -13,17 +13,8 @@ from ..brokers.errors import InvalidRequest
 from .boundary import FAILED, OK, print_json
 from .market_commands import Tickers
 from .opening import Opening, with_broker
-from .options import (
-    BarsOption,
-    BrokerChoice,
-    BrokerOption,
-    ConfigOption,
-    JsonOption,
-    LiveOption,
-    SeedOption,
-    StartOption,
-)
-from .paper_account import asked_market
+from .opening_options import opens
+from .options import JsonOption
 from .run_report import make_console
 
 if TYPE_CHECKING:
@@ -32,14 +23,11 @@ if TYPE_CHECKING:
     from ..brokers.interactive_brokers.ib_adapter import IBAdapter
 
 
+@opens(market=True, only_looks=True)
 def radar(
     symbols: Tickers,
-    broker: BrokerOption = BrokerChoice.PAPER,
-    bars: BarsOption = None,
-    start: StartOption = None,
-    seed: SeedOption = 0,
-    config: ConfigOption = None,
-    i_understand_live: LiveOption = False,
+    *,
+    opening: Opening,
     json_output: JsonOption = False,
 ) -> int:
     """Volume against the usual by now, gap, and range against ATR14, of a list in one round."""
@@ -61,18 +49,14 @@ def radar(
             table.add_row(*_radar_cells(row))
         return _shown(table, report.left_out, any_rows=bool(report.rows))
 
-    market = asked_market(bars, start, seed)
-    return with_broker(Opening(broker, config, i_understand_live, market, only_looks=True), work)
+    return with_broker(opening, work)
 
 
+@opens(market=True, only_looks=True)
 def gaps(
     symbols: Tickers,
-    broker: BrokerOption = BrokerChoice.PAPER,
-    bars: BarsOption = None,
-    start: StartOption = None,
-    seed: SeedOption = 0,
-    config: ConfigOption = None,
-    i_understand_live: LiveOption = False,
+    *,
+    opening: Opening,
     json_output: JsonOption = False,
 ) -> int:
     """Gaps before the open or after hours, whichever it is now; the widest first."""
@@ -96,8 +80,7 @@ def gaps(
             table.add_row(*_gap_cells(row))
         return _shown(table, scan.left_out, any_rows=bool(scan.found or scan.quiet))
 
-    market = asked_market(bars, start, seed)
-    return with_broker(Opening(broker, config, i_understand_live, market, only_looks=True), work)
+    return with_broker(opening, work)
 
 
 def _shown(table: Table, left_out: Mapping[str, str], *, any_rows: bool) -> int:
