@@ -24,8 +24,8 @@ SETTLE = 120.0
 #: Of trades that carry the time, price and size of the one before: chance makes few, a doubled subscription half.
 MOST_REPEATED = 0.2
 LIVE_SYMBOLS = 2
-#: Of the account, as the gateway grants them by itself.
-LINES = 100
+#: So many that depth and ticks have streams for every consumer; the gateway of the soak grants as many as are asked for.
+LINES = 2_000
 #: Longest time for which memory is traced after it was found to grow.
 TRACED_SECONDS = 60.0
 
