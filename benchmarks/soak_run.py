@@ -24,7 +24,7 @@ SETTLE = 120.0
 #: Of trades that carry the time, price and size of the one before: chance makes few, a doubled subscription half.
 MOST_REPEATED = 0.2
 LIVE_SYMBOLS = 2
-#: So many that depth and ticks have streams for every consumer; the gateway of the soak grants as many as are asked for.
+#: So many that depth and ticks have streams for every consumer; the gateway of the soak grants them.
 LINES = 2_000
 #: Longest time for which memory is traced after it was found to grow.
 TRACED_SECONDS = 60.0
