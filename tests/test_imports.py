@@ -33,6 +33,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "brokers.smart_orders",
         "brokers.registry",
         "brokers.sync",
+        "brokers.sqlite_wal",
         "brokers.domain",
         "brokers.errors",
         "config",

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ...brokers.errors import ConfigurationError, RequestFailed
+from ...brokers.sqlite_wal import use_wal
 
 #: Name of the file in the state folder.
 FILE = "analysis.sqlite"
@@ -40,7 +41,7 @@ class AnalysisStore:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._db = sqlite3.connect(path, timeout=BUSY, isolation_level=None, check_same_thread=False)
-            self._db.execute("PRAGMA journal_mode=WAL")
+            use_wal(self._db, BUSY)
             self._db.execute("PRAGMA synchronous=NORMAL")
             for statement in _SCHEMA:
                 self._db.execute(statement)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ...brokers.errors import RequestFailed
+from ...brokers.sqlite_wal import use_wal
 from .chat_backend import Completion
 from .request import Rung
 from .troubles import Trouble, failed
@@ -203,7 +204,8 @@ class CallLog:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             opened = sqlite3.connect(self.path, timeout=BUSY, isolation_level=None, check_same_thread=False)
             opened.row_factory = sqlite3.Row
-            for statement in ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=NORMAL", *_SCHEMA):
+            use_wal(opened, BUSY)
+            for statement in ("PRAGMA synchronous=NORMAL", *_SCHEMA):
                 opened.execute(statement)
             self._opened = opened
         return self._opened

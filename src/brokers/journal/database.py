@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigurationError, JournalError
+from ..sqlite_wal import use_wal
 from .codec import moment_text
 from .schema import MIGRATIONS, journal_error
 
@@ -116,7 +117,7 @@ class Database:
 
     def _prepare(self, what: str) -> None:
         run = self._connection.execute
-        mode = run("PRAGMA journal_mode = WAL").fetchone()[0]
+        mode = use_wal(self._connection, _OPENING)
         if mode != "wal" and not self.is_memory:
             raise JournalError(what, f"its file system keeps SQLite in mode {mode}", "put the journal on a local disk")
         run(f"PRAGMA wal_autocheckpoint = {_LOG_PAGES}")
