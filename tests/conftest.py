@@ -1,8 +1,43 @@
-"""Options of the whole suite: `--soak` runs what takes minutes too."""
+"""Options of the whole suite: `--soak` runs what takes minutes too. Some tests run without the measuring of coverage."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
 import pytest
+
+ROOT = Path(__file__).parent
+#: What starts processes, or plays the same lines for minutes that other tests cover: measured, it takes twice the time.
+UNMEASURED = (
+    "benchmarks",
+    "brokers/interactive_brokers/test_decoding_ticks.py",
+    "brokers/interactive_brokers/test_ib_client_lines.py",
+    "brokers/interactive_brokers/test_ib_line_budget.py",
+    "brokers/test_risk_bounds.py",
+    "cli/test_cli_demo.py",
+    "cli/test_cli_host.py",
+    "cli/test_cli_process.py",
+    "cli/test_cli_run.py",
+    "host",
+    "scenarios/test_gateway_pool.py",
+    "scenarios/test_gateway_process.py",
+    "scenarios/test_sigkill.py",
+    "scenarios/test_sigkill_failover.py",
+    "scenarios/test_sigkill_portal.py",
+    "scenarios/test_subscription_budget.py",
+    "sim",
+    "test_docs.py",
+    "test_docs_streams.py",
+    "test_imports.py",
+    "wire/test_wire_responses.py",
+    "wire_interop",
+)
+#: By this, coverage begins to measure in a process that is started.
+_HANDED_ON = "COVERAGE_PROCESS_CONFIG"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -20,3 +55,32 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if "soak" in item.keywords:
             item.add_marker(skip)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    if not _is_unmeasured(item.path):
+        return (yield)
+    with _unmeasured(item.config):
+        return (yield)
+
+
+def _is_unmeasured(path: Path) -> bool:
+    return any(path.is_relative_to(ROOT / name) for name in UNMEASURED)
+
+
+@contextmanager
+def _unmeasured(config: pytest.Config) -> Iterator[None]:
+    plugin: Any = config.pluginmanager.getplugin("_cov")
+    controller = getattr(plugin, "cov_controller", None)
+    if controller is None:
+        yield
+        return
+    handed_on = os.environ.pop(_HANDED_ON, None)
+    controller.pause()
+    try:
+        yield
+    finally:
+        controller.resume()
+        if handed_on is not None:
+            os.environ[_HANDED_ON] = handed_on
