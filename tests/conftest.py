@@ -1,4 +1,4 @@
-"""Options of the whole suite: `--soak` runs what takes minutes too. Some tests run without the measuring of coverage."""
+"""Options of the suite: `--soak` runs what takes minutes too. Some tests run without the measuring of coverage."""
 
 from __future__ import annotations
 
