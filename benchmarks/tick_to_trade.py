@@ -5,7 +5,8 @@ is a print 7.8 % up. Ours is an agent on `async for quote in broker.stream(symbo
 package's `PriceSurge` detector, and what it finds becomes `await broker.place(...)`: all risk rules, the intent in the
 journal, the wire. Measured is from the read of the packet with the print to the moment the order's bytes are handed to
 the socket; `from_write` in the same row is from the gateway's write, so with the kernel and whatever the loop was busy
-with. The order is far from the market and cancelled outside the measured time. Once with the journal's `synchronous`
+with, and `gate` and `journal` are the two longest stages of it. The order is far from the market and cancelled outside
+the measured time. Once with the journal's `synchronous`
 NORMAL, once with FULL, the default, which waits for the disk. Start-up objects are frozen as `moondev-ibkr run` does it
 in this profile.
 """
@@ -16,6 +17,7 @@ import asyncio
 import gc
 import time
 from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -33,13 +35,15 @@ from .options import Options
 from .rows import Aim, Row
 from .servers import GatewayServer
 from .sides import OUR_CLIENT, our_side
-from .statistics import percentile
+from .statistics import median, percentile
 from .ticks import all_quoted
 
 RATE, BATCH = 50_000, 100
 #: Orders of a round before the measured ones.
 WARM_UP = 5
 LIMIT = Decimal(str(round(PRICE * 0.985, 2)))
+#: Of the adapter's latency report.
+STAGES = ("gate", "journal")
 AIMS = {50: Aim("ours", "<=", 0.5, "<= 0.5 ms"), 99: Aim("ours", "<=", 5.0, "<= 5 ms")}
 #: The row of the package's own table, told of every surge.
 _SURGE = DETECTORS[StreamEventKind.PRICE_SURGE]
@@ -50,6 +54,17 @@ _TABLE = {
 }
 _PRINT = f"\0{SURGE:.2f}\0".encode()
 _ORDER = b"3\0"
+
+
+@dataclass(slots=True)
+class Found:
+    """Milliseconds from read and from write to the order's bytes, the ticks a second that were written, and the
+    adapter's own account of its stages, one a round."""
+
+    inside: list[float] = field(default_factory=list)
+    from_write: list[float] = field(default_factory=list)
+    rates: list[float] = field(default_factory=list)
+    stages: dict[str, list[dict[str, float]]] = field(default_factory=dict)
 
 
 class Stamps:
@@ -106,22 +121,15 @@ class Agent:
 async def run(options: Options) -> list[Row]:
     symbols = symbol_names(options.amount(100, 4))
     surges = options.amount(60, 3)
-    found: dict[str, tuple[list[float], list[float], list[float]]] = {}
+    found: dict[str, Found] = {}
     async with GatewayServer(symbols=len(symbols)) as server:
         for number in range(options.rounds):
             for level in ("NORMAL", "FULL") if number % 2 == 0 else ("FULL", "NORMAL"):
-                inside, whole, rates = found.setdefault(level, ([], [], []))
-                took, from_write, rate = await _round(server, symbols, surges, level)
-                inside += took
-                whole += from_write
-                rates.append(rate)
-    return [_row(level, percent, *found[level]) for level in found for percent in AIMS]
+                await _round(server, symbols, surges, level, found.setdefault(level, Found()))
+    return [_row(level, percent, found[level]) for level in found for percent in AIMS]
 
 
-async def _round(
-    server: GatewayServer, symbols: list[str], surges: int, level: str
-) -> tuple[list[float], list[float], float]:
-    """Milliseconds from read and from write to the order's bytes, and the ticks a second that were written."""
+async def _round(server: GatewayServer, symbols: list[str], surges: int, level: str, found: Found) -> None:
     async with AsyncExitStack() as stack:
         adapter = await stack.enter_async_context(our_side(server, synchronous=level, market_data_lines=1_000))
         await all_quoted(adapter, symbols)
@@ -139,10 +147,13 @@ async def _round(
             sent.append(await _surge(server, number % len(symbols), stamps, follow))
         rate = (await server.tell("calm"))["rate"]
         await agent.settled()
+        stages = adapter.latency_report()
     read, left, sent = stamps.read[WARM_UP:], stamps.left[WARM_UP:], sent[WARM_UP:]
-    took = [(end - start) * 1000 for start, end in zip(read, left, strict=True)]
-    from_write = [(end - start) * 1000 for start, end in zip(sent, left, strict=True)]
-    return took, from_write, rate
+    found.inside += [(end - start) * 1000 for start, end in zip(read, left, strict=True)]
+    found.from_write += [(end - start) * 1000 for start, end in zip(sent, left, strict=True)]
+    found.rates.append(rate)
+    for stage in STAGES:
+        found.stages.setdefault(stage, []).append(stages[stage])
 
 
 async def _surge(server: GatewayServer, line: int, stamps: Stamps, agent: asyncio.Task[None]) -> float:
@@ -159,8 +170,10 @@ async def _surge(server: GatewayServer, line: int, stamps: Stamps, agent: asynci
     return sent
 
 
-def _row(level: str, percent: int, inside: list[float], whole: list[float], rates: list[float]) -> Row:
-    extra = {"from_write": percentile(whole, percent), "orders": float(len(inside)), "ticks_a_second": min(rates)}
+def _row(level: str, percent: int, found: Found) -> Row:
+    extra = {"from_write": percentile(found.from_write, percent)}
+    extra |= {stage: median([row[f"p{percent}"] for row in rounds]) for stage, rounds in found.stages.items()}
+    extra |= {"orders": float(len(found.inside)), "ticks_a_second": min(found.rates)}
     name = f"tick to trade, journal {level}, p{percent}"
     aim = AIMS[percent] if level == "NORMAL" else None
-    return Row("tick_to_trade", name, "ms", percentile(inside, percent), aim=aim, extra=extra)
+    return Row("tick_to_trade", name, "ms", percentile(found.inside, percent), aim=aim, extra=extra)

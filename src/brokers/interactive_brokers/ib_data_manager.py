@@ -31,6 +31,11 @@ from .ib_transport import IbTransport, LinkEvent, LinkEventKind, LinkScope, Quot
 logger = logging.getLogger(__name__)
 
 
+#: Symbols of a round of quotes: each needs a question for its contract and one for its line, and at IB's 50 messages a
+#: second the last of either leaves well within its deadline.
+AT_ONCE = 200
+
+
 @dataclass(frozen=True, slots=True)
 class DataPolicy:
     """How market data is asked for. Seconds are monotonic unless said otherwise.
@@ -179,7 +184,8 @@ class IBDataManager:
                 raise
 
     async def quotes(self, symbols: Iterable[Symbol]) -> dict[str, Quote]:
-        """Many quotes in one round: every line is asked for at once, and all are awaited under one deadline.
+        """Many quotes in rounds of at most AT_ONCE: every line of a round is asked for at once, and all are awaited
+        under one deadline.
 
         Keyed by normalised symbol; a symbol that fails is left out, and `quote_errors` tells why.
         """
@@ -188,7 +194,8 @@ class IBDataManager:
         found: dict[str, Quote] = {}
         names = list(wanted)
         while names:
-            batch, names = names[: self.policy.lines], names[self.policy.lines :]
+            size = min(self.policy.lines, AT_ONCE)
+            batch, names = names[:size], names[size:]
             answers = await asyncio.gather(*(self.quote(wanted[name]) for name in batch), return_exceptions=True)
             for name, answer in zip(batch, answers, strict=True):
                 if isinstance(answer, Quote):

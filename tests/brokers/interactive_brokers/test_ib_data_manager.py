@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from moondev_ibkr.brokers.domain.market_data import DataType, Gap, Resumed, StreamKind
 from moondev_ibkr.brokers.errors import DeadlineExceeded, InvalidRequest, NoData, NoPermission, UnknownInstrument
-from moondev_ibkr.brokers.interactive_brokers.ib_data_manager import DataPolicy, IBDataManager
+from moondev_ibkr.brokers.interactive_brokers.ib_data_manager import AT_ONCE, DataPolicy, IBDataManager
 from moondev_ibkr.brokers.interactive_brokers.ib_history import HistoryStore
 from moondev_ibkr.brokers.interactive_brokers.ib_transport import LinkEvent, LinkEventKind
 
@@ -75,6 +75,23 @@ async def test_many_quotes_are_one_round(make, transport, make_listing):
     assert transport.asked["line"] == 60, "every line is open before the first tick of any"
     for line in list(transport.lines.values()):
         line.tell(bid=1.0, ask=1.1)
+    assert set(await asking) == set(symbols)
+
+
+async def test_more_quotes_than_ibs_message_rate_serves_within_a_deadline_are_asked_in_rounds(
+    make, transport, make_listing
+):
+    symbols = [f"S{number}" for number in range(AT_ONCE + 50)]
+    for number, symbol in enumerate(symbols, 1):
+        transport.contracts[symbol] = [make_listing(symbol, con_id=number)]
+    data = make(quote_deadline=5, lines=1000)
+    asking = asyncio.ensure_future(data.quotes(symbols))
+    for expected in (AT_ONCE, len(symbols)):
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert transport.asked["line"] == expected
+        for line in list(transport.lines.values()):
+            line.tell(bid=1.0, ask=1.1)
     assert set(await asking) == set(symbols)
 
 
