@@ -334,11 +334,7 @@ class IbPortalClient:
 
     def resubscribe_silent(self, since: float, only: frozenset[int] | None = None) -> None:
         self._session.require("market data")
-        symbols = self._market.restore_silent(since, only)
-        if symbols:
-            kind = LinkEventKind.SUBSCRIPTIONS_RESTORED
-            self._session.tell(LinkEventKind.FARM_DOWN, "market data fell silent", symbols=symbols)
-            self._session.tell(kind, "market data was asked for again", restored=len(symbols), symbols=symbols)
+        self._market.restore_silent(since, only)
 
     async def snapshot(self, instrument: Instrument, deadline: float) -> Quote:
         self._session.require(f"snapshot of {instrument}")

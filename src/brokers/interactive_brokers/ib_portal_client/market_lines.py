@@ -48,6 +48,8 @@ class MarketLines:
         self._source = source
         self._lines: dict[int, Line] = {}
         self._listeners: list[MarketListener] = []
+        #: Lines that were found silent, and have told nothing since.
+        self._silent: set[int] = set()
         #: Handle -> the instrument of its price ladder and how many rows are wanted.
         self._ladders: dict[int, tuple[Instrument, int]] = {}
         self._next_handle = 1
@@ -90,6 +92,7 @@ class MarketLines:
         if line.users > 0:
             return
         del self._lines[number]
+        self._silent.discard(number)
         self._session.stream.unsubscribe(f"smd+{number}", f"umd+{number}+{{}}")
         if number in self._snapshotted and self._session.is_connected:
             self._session.spawn(self._end_snapshots(number), "end of a snapshot's line")
@@ -185,11 +188,16 @@ class MarketLines:
             self._fail(line, _no_permission(line.instrument))
             return
         if line.take(fields, asyncio.get_running_loop().time(), self._clock.now()):
+            if number in self._silent:
+                self._silent.discard(number)
+                kind = LinkEventKind.SUBSCRIPTIONS_RESTORED
+                self._session.tell(kind, "market data is back", restored=1, symbols=(line.instrument.symbol,))
             for listener in self._listeners:
                 listener.on_lines([line])
 
     def _fail(self, line: Line, error: Exception) -> None:
         self._session.stream.unsubscribe(f"smd+{line.con_id}", f"umd+{line.con_id}+{{}}")
+        self._silent.discard(line.con_id)
         line.fail(error)
 
     def _on_error(self, frame: dict[str, Any]) -> None:
@@ -241,14 +249,16 @@ class MarketLines:
 
     def restore(self) -> tuple[int, int]:
         """Lines whose topics a new stream carries, and those that have ended with an error."""
+        self._silent.clear()
         now = asyncio.get_running_loop().time()
         running = [line for line in self._lines.values() if line.error is None]
         for line in running:
             line.asked_at = now
         return len(running) + bool(self._ladders), len(self._lines) - len(running)
 
-    def restore_silent(self, since: float, only: frozenset[int] | None = None) -> tuple[str, ...]:
-        """Ask again for lines (`only` these contract numbers) with no value since that loop time; their symbols."""
+    def restore_silent(self, since: float, only: frozenset[int] | None = None) -> None:
+        """Ask again for lines (`only` these contract numbers) with no value since that loop time. Their gap is told
+        once, and ends with their first value."""
         now = asyncio.get_running_loop().time()
         silent = [
             line
@@ -260,7 +270,10 @@ class MarketLines:
         for line in silent:
             line.asked_at = now
             self._session.stream.again(f"smd+{line.con_id}")
-        return tuple(line.instrument.symbol for line in silent)
+        symbols = tuple(line.instrument.symbol for line in silent if line.con_id not in self._silent)
+        self._silent.update(line.con_id for line in silent)
+        if symbols:
+            self._session.tell(LinkEventKind.FARM_DOWN, "market data fell silent", symbols=symbols)
 
     def on_stream(self, is_open: bool, why: str) -> None:
         """The stream alone came or went: a gap in the lines, and no more."""

@@ -188,6 +188,26 @@ def test_p06_d03_a_silent_line_that_is_asked_again_ticks_again() -> None:
     virtually(story())
 
 
+def test_d01_a_line_that_stays_silent_is_one_gap_until_it_tells_again() -> None:
+    async def story() -> None:
+        async with PortalWorld() as world:
+            line = world.client.subscribe_quotes(AAPL)
+            await line.first(5.0)
+
+            def told() -> list[LinkEventKind]:
+                return [event.kind for event in world.events if event.symbols == ("AAPL",)]
+
+            world.arm("silent-feed")
+            await asyncio.sleep(40)
+            for _ in range(3):
+                world.client.resubscribe_silent(asyncio.get_running_loop().time())
+                assert told() == [LinkEventKind.FARM_DOWN]
+            await asyncio.sleep(1)
+            assert told() == [LinkEventKind.FARM_DOWN, LinkEventKind.SUBSCRIPTIONS_RESTORED]
+
+    virtually(story())
+
+
 def test_q22_a_lost_stream_is_a_gap_and_then_resumed_with_a_first_tick() -> None:
     async def story() -> None:
         async with PortalWorld(broker=True) as world:
