@@ -202,7 +202,9 @@ def test_d01_a_line_that_stays_silent_is_one_gap_until_it_tells_again() -> None:
             for _ in range(3):
                 world.client.resubscribe_silent(asyncio.get_running_loop().time())
                 assert told() == [LinkEventKind.FARM_DOWN]
-            await asyncio.sleep(1)
+            world.release("silent-feed")
+            world.advance(60)
+            await asyncio.sleep(5)
             assert told() == [LinkEventKind.FARM_DOWN, LinkEventKind.SUBSCRIPTIONS_RESTORED]
 
     virtually(story())
