@@ -42,6 +42,8 @@ RATE, BATCH = 50_000, 100
 #: Orders of a round before the measured ones.
 WARM_UP = 5
 LIMIT = Decimal(str(round(PRICE * 0.985, 2)))
+#: Seconds of other work before an order is judged by the rules alone.
+OTHER_WORK = 0.01
 #: Of the adapter's latency report.
 STAGES = ("gate", "journal")
 AIMS = {50: Aim("ours", "<=", 0.5, "<= 0.5 ms"), 99: Aim("ours", "<=", 5.0, "<= 5 ms")}
@@ -126,7 +128,8 @@ async def run(options: Options) -> list[Row]:
         for number in range(options.rounds):
             for level in ("NORMAL", "FULL") if number % 2 == 0 else ("FULL", "NORMAL"):
                 await _round(server, symbols, surges, level, found.setdefault(level, Found()))
-    return [_row(level, percent, found[level]) for level in found for percent in AIMS]
+        rules = await _rules(server, symbols[0], options.amount(200, 3))
+    return [*(_row(level, percent, found[level]) for level in found for percent in AIMS), *rules]
 
 
 async def _round(server: GatewayServer, symbols: list[str], surges: int, level: str, found: Found) -> None:
@@ -168,6 +171,33 @@ async def _surge(server: GatewayServer, line: int, stamps: Stamps, agent: asynci
         await asyncio.sleep(0.01)
     await server.tell("print", client=OUR_CLIENT, line=line, price=PRICE)
     return sent
+
+
+async def _rules(server: GatewayServer, symbol: str, checks: int) -> list[Row]:
+    """One order before the same risk rules twice: after other work of this process, and again at once. Between the two
+    nothing differs but what processor and operating system still have at hand."""
+    first, again = [], []
+    async with our_side(server, synchronous="NORMAL") as adapter:
+        await all_quoted(adapter, [symbol])
+        instrument = (await adapter.details(symbol)).instrument
+        order = NewOrder(instrument, Side.BUY, Decimal(1), OrderType.LIMIT, limit_price=LIMIT)
+        for _ in range(checks):
+            await adapter.data.freshen(instrument)
+            _work(OTHER_WORK)
+            for times in (first, again):
+                started = time.perf_counter()
+                adapter.risk.check(order)
+                times.append((time.perf_counter() - started) * 1000)
+    after = f"after {OTHER_WORK * 1000:g} ms of other work"
+    named = ((f"risk rules of one order, {after}, p50", first), ("the same, again at once, p50", again))
+    return [Row("tick_to_trade", name, "ms", percentile(times, 50)) for name, times in named]
+
+
+def _work(seconds: float) -> None:
+    """Keep the processor busy in one small loop."""
+    until = time.perf_counter() + seconds
+    while time.perf_counter() < until:
+        pass
 
 
 def _row(level: str, percent: int, found: Found) -> Row:

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 ROWS = {
     "ticks": 12 if WHY_NOT_COMPILED else 24,
     "scale": 5,
-    "tick_to_trade": 4,
+    "tick_to_trade": 6,
     "place": 11,
     "cancel": 1,
     "quotes": 3,
