@@ -87,7 +87,8 @@ class MarketStream(AsyncIterator[MarketEvent]):
         self._vacant = 0
         self._lost: Lost | None = None
         self._markers = 0
-        self._waiting_lines: set[int] = set()
+        #: Contract number -> the line whose quote waits to be taken.
+        self._waiting_lines: dict[int, Line] = {}
         #: Contract number -> the line that waits for its conflation to end, and its timer.
         self._held: dict[int, tuple[Line, asyncio.TimerHandle]] = {}
         self._taken_at: dict[int, float] = {}
@@ -105,10 +106,13 @@ class MarketStream(AsyncIterator[MarketEvent]):
     def offer_line(self, number: int, line: Line) -> None:
         """The quote of contract `number` changed."""
         self._received += 1
-        if number in self._waiting_lines:
+        waiting = self._waiting_lines.get(number)
+        if waiting is not None:
             self._conflated += 1
+            if waiting is not line:
+                self._replace(number, waiting, line)
             return
-        self._waiting_lines.add(number)
+        self._waiting_lines[number] = line
         if self._conflation:
             loop = asyncio.get_running_loop()
             due = self._taken_at.get(number, 0.0) + self._conflation
@@ -118,6 +122,14 @@ class MarketStream(AsyncIterator[MarketEvent]):
         self._queue.append(line)
         if self._waiter is not None and len(self._queue) >= self._need:
             self._wake()
+
+    def _replace(self, number: int, old: Line, new: Line) -> None:
+        """The symbol got a line of its own, or lost it to polling: what waits in its place is the newer one."""
+        self._waiting_lines[number] = new
+        if number in self._held:
+            self._held[number] = new, self._held[number][1]
+        else:
+            self._queue[next(place for place, item in enumerate(self._queue) if item is old)] = new
 
     def _release(self, number: int) -> None:
         line, timer = self._held.pop(number)
@@ -215,7 +227,7 @@ class MarketStream(AsyncIterator[MarketEvent]):
                     return event
                 continue
             # a quote and nothing else to do: the body of `_take`, without the call
-            self._waiting_lines.discard(item.instrument.con_id or 0)
+            self._waiting_lines.pop(item.instrument.con_id or 0, None)
             self._delivered += 1
             if self._delivered > self._next_timed:
                 self._add_time(item.last_update)
@@ -240,7 +252,7 @@ class MarketStream(AsyncIterator[MarketEvent]):
         if type(item) in _SPECIAL:
             return self._take_event() if item is _PLACE else self._take_marker(item)
         number = item.instrument.con_id or 0
-        self._waiting_lines.discard(number)
+        self._waiting_lines.pop(number, None)
         quote: Quote = item.quote()
         if self._filter is not None and not self._filter.wants(quote):
             self._filtered += 1

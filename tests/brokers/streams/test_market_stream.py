@@ -49,6 +49,20 @@ async def test_a_slow_consumer_gets_the_latest_quote_once_and_the_loss_is_counte
     assert stream.counts.conflated == 2
 
 
+@pytest.mark.parametrize("conflation", [0.0, 30.0])
+async def test_a_poll_takes_the_place_of_the_line_that_was_given_up(conflation):
+    hub = StreamHub(StreamDefaults(conflation=conflation))
+    stream, _ = open_stream(hub, AAPL, MSFT)
+    if conflation:
+        hub.on_lines([Line(AAPL, 0.5)])
+        assert (await anext(stream)).last == 0.5
+    hub.on_lines([Line(AAPL, 1.0), Line(MSFT, 5.0)])
+    hub.on_lines([Line(AAPL, 2.0)])
+    await stream.aclose()
+    assert {quote.instrument.symbol: quote.last for quote in stream.take_all()} == {"AAPL": 2.0, "MSFT": 5.0}
+    assert stream.counts.conflated == 1
+
+
 async def test_a_fast_consumer_gets_every_value():
     hub = StreamHub()
     stream, _ = open_stream(hub, AAPL)
