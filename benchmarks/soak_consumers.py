@@ -27,7 +27,7 @@ from moondev_ibkr.brokers.domain.market_data import (
 from moondev_ibkr.brokers.domain.news import Headline
 from moondev_ibkr.brokers.domain.streams import StreamCounts, StreamOptions
 from moondev_ibkr.brokers.interactive_brokers.ib_adapter import IBAdapter
-from moondev_ibkr.brokers.interactive_brokers.ib_transport import LinkEvent, QuoteLine
+from moondev_ibkr.brokers.interactive_brokers.ib_transport import QuoteLine
 
 from .market import contract_number
 
@@ -67,17 +67,11 @@ APPETITES = (
 
 
 class Witness:
-    """A MarketListener and link listener of the soak's own."""
+    """A MarketListener of the soak's own."""
 
     def __init__(self, adapter: IBAdapter) -> None:
         self._counts: Counter[tuple[int, str]] = Counter()
-        #: Time of a link event -> how many came before it; a marker carries the time of its event.
-        self._link_events: dict[object, int] = {}
         adapter.transport.add_market_listener(self)
-        adapter.transport.add_link_listener(self._on_link)
-
-    def _on_link(self, event: LinkEvent) -> None:
-        self._link_events.setdefault(event.time, len(self._link_events))
 
     def on_lines(self, lines: Sequence[QuoteLine]) -> None:
         for line in lines:
@@ -98,19 +92,10 @@ class Witness:
     def total(self) -> int:
         return sum(self._counts.values())
 
-    @property
-    def link_events(self) -> int:
-        return len(self._link_events)
-
     def seen(self, numbers: Sequence[int], kinds: frozenset[StreamKind]) -> int:
         """Events that a stream of these contracts and kinds had to receive so far; markers apart."""
         events = {event for kind in kinds for event in _BRINGS[kind]}
         return sum(self._counts[number, event] for number in numbers for event in events)
-
-    def came_after(self, marker: Gap | Resumed, link_events: int) -> bool:
-        """Whether the marker's link event came when that many others had come already."""
-        at = marker.since if isinstance(marker, Gap) else marker.at
-        return self._link_events.get(at, -1) >= link_events
 
 
 @dataclass(slots=True)
@@ -165,9 +150,11 @@ class Consumer:
     async def _live(self, life: _Life) -> None:
         self._stream = life.stream
         self._note(life, await anext(life.stream))
+        # what waits is taken in the same step of the loop: every marker from here on came after the account was opened
+        for event in (await life.stream.opened()).take_all():
+            self._note(life, event)
         before, seen = life.stream.counts.received, self._witness.seen(self._numbers, self.appetite.kinds)
-        life.link_events = self._witness.link_events
-        life.after = 0
+        life.markers = 0
         ender = asyncio.create_task(self._ender())
         reader = asyncio.create_task(self._read(life))
         try:
@@ -202,7 +189,7 @@ class Consumer:
         life.taken += 1
         if isinstance(event, Gap | Resumed):
             self.account.markers += 1
-            life.after += self._witness.came_after(event, life.link_events)
+            life.markers += 1
         elif isinstance(event, Trade):
             self.account.trades += 1
             print_ = (event.time, event.price, event.size)
@@ -216,8 +203,8 @@ class Consumer:
             self.account.faults.append(f"{counts.unaccounted} unaccounted, {counts.waiting} waiting at the end")
         if counts.delivered != life.taken:
             self.account.faults.append(f"{counts.delivered} counted as delivered, {life.taken} taken")
-        if received != given + life.after:
-            told = f"{received} received, where the door gave {given} events and {life.after} markers"
+        if received != given + life.markers:
+            told = f"{received} received, where the door gave {given} events and {life.markers} markers"
             self.account.faults.append(told)
 
     def now(self) -> StreamCounts:
@@ -226,11 +213,11 @@ class Consumer:
 
 
 class _Life:
-    """One stream of a consumer. `after`: markers taken whose link event came after the account was opened."""
+    """One stream of a consumer. `markers`: those taken since its account was opened."""
 
     def __init__(self, stream: Any) -> None:
         self.stream = stream
-        self.taken = self.after = self.link_events = 0
+        self.taken = self.markers = 0
         self.hurried = False
 
 

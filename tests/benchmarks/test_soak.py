@@ -86,8 +86,8 @@ class FakeStream:
 
 
 class FakeLife:
-    def __init__(self, counts: StreamCounts, taken: int, after: int = 0) -> None:
-        self.stream, self.taken, self.after = FakeStream(counts), taken, after
+    def __init__(self, counts: StreamCounts, taken: int, markers: int = 0) -> None:
+        self.stream, self.taken, self.markers = FakeStream(counts), taken, markers
 
 
 GOOD = StreamCounts(received=10, delivered=6, conflated=2, dropped=2)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import warnings
 from dataclasses import replace
 from datetime import timedelta
 
@@ -39,6 +41,19 @@ async def test_a_round_of_options_opens_lines_and_gives_every_one_back():
         assert all(isinstance(quote, OptionQuote) and quote.delta is not None for quote in found.values())
         await world.adapter.market_time()
         assert lines_of(world) == before
+
+
+async def test_a_round_that_is_given_up_before_it_asked_leaves_nothing_behind():
+    async with adapter_world() as world:
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            asking = asyncio.ensure_future(world.adapter.option_activity(["AAPL", "MSFT"]))
+            await asyncio.sleep(0)  # its questions are tasks now, and none has begun
+            asking.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await asking
+            gc.collect()
+        assert [str(warning.message) for warning in told] == []
 
 
 async def test_a_round_stays_inside_the_allowance_however_many_contracts_it_has():

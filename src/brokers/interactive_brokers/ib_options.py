@@ -20,6 +20,7 @@ from .ib_transport import IbTransport, LinkEvent, LinkEventKind
 #: IB's code for "no security definition".
 _NO_CONTRACT = 200
 _Answer = TypeVar("_Answer")
+_Asked = TypeVar("_Asked")
 
 
 class IBOptions:
@@ -78,7 +79,7 @@ class IBOptions:
         """See `BaseBroker.option_quotes`. A contract is quoted as it was described, so that a chain of a hundred
         costs no hundred look-ups."""
         wanted = list(dict.fromkeys(options))
-        answers = await asyncio.gather(*(_settled(self._quote(one)) for one in wanted))
+        answers = await asyncio.gather(*(_settled(self._quote, one) for one in wanted))
         return dict(zip(wanted, answers, strict=True))
 
     async def _quote(self, option: Instrument) -> OptionQuote:
@@ -95,7 +96,7 @@ class IBOptions:
     async def activity(self, symbols: Iterable[Symbol]) -> dict[str, OptionActivity | BrokerError]:
         """See `BaseBroker.option_activity`."""
         wanted = {spelling(symbol): symbol for symbol in symbols}
-        answers = await asyncio.gather(*(_settled(self._activity(symbol)) for symbol in wanted.values()))
+        answers = await asyncio.gather(*(_settled(self._activity, symbol) for symbol in wanted.values()))
         return dict(zip(wanted, answers, strict=True))
 
     async def _activity(self, symbol: Symbol) -> OptionActivity:
@@ -108,8 +109,9 @@ class IBOptions:
             return await ask()
 
 
-async def _settled(answer: Awaitable[_Answer]) -> _Answer | BrokerError:
+async def _settled(ask: Callable[[_Asked], Awaitable[_Answer]], what: _Asked) -> _Answer | BrokerError:
+    """The answer, or the refusal in its place. It asks when it runs: a task cancelled before that leaves nothing."""
     try:
-        return await answer
+        return await ask(what)
     except BrokerError as error:
         return error
