@@ -165,7 +165,8 @@ async def test_streams_of_trades_and_depth():
         trades = world.adapter.stream(["AAPL"], [StreamKind.TRADES])
         depth = world.adapter.stream(["AAPL"], [StreamKind.DEPTH])
         waiting = [asyncio.ensure_future(anext(trades)), asyncio.ensure_future(anext(depth))]
-        await world.until(lambda: len(world.client._market._streams) == 2, "both subscriptions")
+        (session,) = world.gateway.door.sessions.values()
+        await world.until(lambda: session.count("tickByTick") == session.count("depth") == 1, "both subscriptions")
         await world.advance(7200)
         trade, book = await asyncio.wait_for(asyncio.gather(*waiting), 3)
         assert isinstance(trade, Trade)
