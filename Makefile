@@ -14,7 +14,7 @@ run: $(STAMP)
 	$(BIN)/moondev-ibkr run
 
 test: $(STAMP) lint
-	$(BIN)/python -m pytest -q -n auto --dist loadfile --no-loadscope-reorder --cov --cov-report=term:skip-covered --cov-fail-under=90
+	$(BIN)/python -m pytest -q -n auto --dist loadfile --cov --cov-report=term:skip-covered --cov-fail-under=90
 
 lint: $(STAMP)
 	$(BIN)/ruff format --check .

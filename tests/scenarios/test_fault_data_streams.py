@@ -141,7 +141,9 @@ async def test_q22_no_stream_comes_back_without_gap_resumed_and_data(how, kind):
     async with adapter_world(price_kind="synthetic") as world:
         stream = world.adapter.stream(["AAPL", "MSFT"], [kind])
         events, task = await reading(stream)
-        await world.until(lambda: len(world.client._market._streams) + len(world.client._market.lines()) >= 2, "both")
+        (session,) = world.gateway.door.sessions.values()
+        families = ("quotes", "tickByTick", "depth")
+        await world.until(lambda: sum(map(session.count, families)) >= 2, "both at the gateway")
         await world.advance(120)
         await world.until(lambda: events, "data")
         for fault in LOSSES[how]:

@@ -168,6 +168,18 @@ def test_cash_shares_and_profit_add_up(acts, world):
     check_orders(pit, executions)
 
 
+def test_a_bracket_of_which_a_part_filled_ends_each_exit_once():
+    """The rest of the entry is cancelled, one exit fills at once, and its group ends the other."""
+    act = Act(14, MES, "BUY", 3, OrderType.MARKET, TimeInForce.IOC, 16, False, "", 1, "bracket", "leave")
+    at_once = LatencyModel(timedelta(0), timedelta(0), timedelta(0), 0.0)
+    fills = FillModel(participation=D(1), slippage_ticks=0)
+    pit = play([act], {"seed": 436, "fills": fills, "child_sizing": ChildSizing.WHOLE, "latency": at_once})
+    ends = [
+        row.order.perm_id for row in pit.events if isinstance(row, StatusChanged) and row.order.completed_at is not None
+    ]
+    assert len(ends) == len(set(ends)) == 3
+
+
 def check_fill_prices(pit: Pit, world: dict) -> None:
     """No fill outside what was quoted or printed up to it, on the tick grid, while the market was open."""
     steps = walk(world["seed"])

@@ -314,7 +314,7 @@ class Floor:
 
     def _after_fill(self, order: WorkingOrder, quantity: Decimal) -> None:
         for other in self._state.book.group_of(order):
-            if other.parent_perm_id == order.perm_id:
+            if other.parent_perm_id == order.perm_id or other.phase is Phase.DONE:
                 continue
             if order.phase is Phase.DONE or order.ticket.oca_type == OcaType.CANCEL_WITH_BLOCK:
                 self.end(other)
@@ -343,7 +343,7 @@ class Floor:
     def release_child(self, child: WorkingOrder, parent: WorkingOrder) -> None:
         """Let a child work for what its parent has filled, as ChildSizing reads it."""
         sizing = self._state.settings.child_sizing
-        if child.phase is Phase.STAGED:
+        if child.phase in (Phase.STAGED, Phase.DONE):
             return
         if parent.remaining <= 0 or (sizing is ChildSizing.FULL and parent.filled > 0):
             child.cap = None
@@ -357,6 +357,8 @@ class Floor:
 
     def _abandon_child(self, child: WorkingOrder, parent: WorkingOrder) -> None:
         """The parent was cancelled: nothing to protect, or only what was filled."""
+        if child.phase is Phase.DONE:
+            return  # its sibling has filled meanwhile, and the group ended it
         if not parent.filled:
             self.end(child)
             return
