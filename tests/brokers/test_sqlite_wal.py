@@ -26,8 +26,8 @@ def being_made(path: Path) -> Iterator[Callable[[], None]]:
         yield lambda: other.execute("COMMIT")
 
 
-def refusals(connection: sqlite3.Connection, then: Callable[[], None]) -> Callable[[str], object]:
-    """A trace that calls `then` at the second attempt: the first was refused."""
+def at_second_attempt(connection: sqlite3.Connection, then: Callable[[], None]) -> None:
+    """Call `then` when a second statement begins: the first was refused."""
     attempts: list[str] = []
 
     def trace(statement: str) -> None:
@@ -36,7 +36,6 @@ def refusals(connection: sqlite3.Connection, then: Callable[[], None]) -> Callab
             then()
 
     connection.set_trace_callback(trace)
-    return trace
 
 
 def test_sqlite_refuses_at_once_and_the_switch_is_tried_again(tmp_path: Path) -> None:
@@ -44,7 +43,7 @@ def test_sqlite_refuses_at_once_and_the_switch_is_tried_again(tmp_path: Path) ->
     with being_made(path) as go_on, closing(sqlite3.connect(path, timeout=PATIENCE)) as connection:
         with pytest.raises(sqlite3.OperationalError, match="locked"):
             connection.execute("PRAGMA journal_mode = WAL")
-        refusals(connection, go_on)
+        at_second_attempt(connection, go_on)
         assert use_wal(connection, PATIENCE) == "wal"
 
 
