@@ -57,7 +57,7 @@ class MarketClock:
     def now(self) -> datetime:
         if self._told_at is None:
             return datetime.now(UTC)
-        return self._told + timedelta(seconds=(self._monotonic() - self._told_at) * self.rate)
+        return self._told + timedelta(0, (self._monotonic() - self._told_at) * self.rate)
 
     def monotonic(self) -> float:
         return self._monotonic()

@@ -24,6 +24,7 @@ from .ib_transport import IbTransport, LinkEvent, LinkEventKind, LinkScope, Quot
 #: The columns in their order, as fields of a Quote; the compiled reader writes them by number.
 COLUMNS = ("bid", "ask", "bid_size", "ask_size", "last", "last_size", "volume")
 _TIME = len(COLUMNS)
+_UPDATES = _TIME + 1
 
 
 class QuoteTable:
@@ -53,8 +54,11 @@ class QuoteTable:
         self._instruments: list[Instrument] = []
         self._rows: dict[int, int] = {}
         self._lines: dict[int, QuoteLine] = {}
-        self._news = asyncio.Event()
+        #: Whether a row changed since `take_changed`, and who waits for one.
+        self._has_news = False
+        self._waiter: asyncio.Future[None] | None = None
         self._is_open = False
+        self._views = tuple(_read_only(column) for column in (*self._cells, self._updates))
         #: What ended the values, while the link is lost; None while they come.
         self.gap: str | None = None
 
@@ -102,7 +106,7 @@ class QuoteTable:
             self._keeper.unhold(number)
         self._rows.clear()
         self._lines.clear()
-        self._news.set()
+        self._tell_news()
 
     # Reading
 
@@ -119,49 +123,42 @@ class QuoteTable:
 
     @property
     def bid(self) -> NDArray[np.float64]:
-        return self._view(0)
+        return self._views[0]
 
     @property
     def ask(self) -> NDArray[np.float64]:
-        return self._view(1)
+        return self._views[1]
 
     @property
     def bid_size(self) -> NDArray[np.float64]:
-        return self._view(2)
+        return self._views[2]
 
     @property
     def ask_size(self) -> NDArray[np.float64]:
-        return self._view(3)
+        return self._views[3]
 
     @property
     def last(self) -> NDArray[np.float64]:
-        return self._view(4)
+        return self._views[4]
 
     @property
     def last_size(self) -> NDArray[np.float64]:
-        return self._view(5)
+        return self._views[5]
 
     @property
     def volume(self) -> NDArray[np.float64]:
         """Shares of the day so far."""
-        return self._view(6)
+        return self._views[6]
 
     @property
     def time(self) -> NDArray[np.float64]:
         """When this machine read the row's last change: seconds since 1970, UTC."""
-        return self._view(_TIME)
+        return self._views[_TIME]
 
     @property
     def updates(self) -> NDArray[np.int64]:
         """How many packets of the socket changed the row."""
-        view = self._updates.view()
-        view.flags.writeable = False
-        return view
-
-    def _view(self, column: int) -> NDArray[np.float64]:
-        view: NDArray[np.float64] = self._cells[column]
-        view.flags.writeable = False
-        return view
+        return self._views[_UPDATES]
 
     def copy(self) -> dict[str, NDArray[Any]]:
         """Every column by its name, of one moment; the reader's own."""
@@ -181,20 +178,23 @@ class QuoteTable:
 
     def take_changed(self) -> NDArray[np.intp]:
         """Numbers of the rows that changed since the last call."""
-        rows = np.flatnonzero(self._changed)
+        self._has_news = False
+        rows: NDArray[np.intp] = self._changed.nonzero()[0]
         self._changed[rows] = 0
         return rows
 
     async def changes(self) -> AsyncIterator[NDArray[np.intp]]:
         """The numbers of the rows that changed, as soon as any did; what changes meanwhile comes together. For one
         reader. Ends when the table is closed."""
+        loop = asyncio.get_running_loop()
         while self._is_open:
-            rows = self.take_changed()
-            if len(rows):
-                yield rows
+            if self._has_news:
+                rows = self.take_changed()
+                if len(rows):
+                    yield rows
                 continue
-            self._news.clear()
-            await self._news.wait()
+            self._waiter = waiter = loop.create_future()
+            await waiter
 
     # Filling
 
@@ -218,7 +218,7 @@ class QuoteTable:
                 continue
             self._copy(row, line)
         if has_news:
-            self._news.set()
+            self._tell_news()
 
     def _copy(self, row: int, line: QuoteLine) -> None:
         quote = line.quote()
@@ -228,16 +228,29 @@ class QuoteTable:
         self._cells[_TIME, row] = time.time()
         self._updates[row] += 1
         self._changed[row] = 1
+        self._has_news = True
+
+    def _tell_news(self) -> None:
+        self._has_news = True
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
 
     def begin_gap(self, text: str) -> None:
         """The link is lost: nothing of before may be taken for the present."""
         self.gap = text
         self._cells[: len(COLUMNS)] = np.nan
         self._changed[:] = 1
-        self._news.set()
+        self._tell_news()
 
     def end_gap(self) -> None:
         self.gap = None
+
+
+def _read_only(column: NDArray[Any]) -> NDArray[Any]:
+    view = column.view()
+    view.flags.writeable = False
+    return view
 
 
 class QuoteTables:

@@ -61,6 +61,8 @@ class StreamHub:
         self._last: dict[type, dict[int, PlainEvent]] = {kind: {} for kind in _WANTED_BY}
         self._ended = StreamCounts()
         self._ended_failures = 0
+        #: The loop's clock, once a stream was opened on it.
+        self._time: Callable[[], float] | None = None
 
     @property
     def streams(self) -> Sequence[MarketStream]:
@@ -87,8 +89,9 @@ class StreamHub:
             raise InvalidRequest("a stream of columns", f"it is of {', '.join(sorted(chosen))}", "stream TRADES alone")
         settings = self.defaults.chosen(options)
         kind = ColumnStream if options.columns else MarketStream
-        stream = kind(names, chosen, ended, settings, options, self.tick, self.batch, self.rates.look)
-        self.rates.look(asyncio.get_running_loop().time())
+        stream = kind(names, chosen, ended, settings, options, self.tick, self.batch)
+        self._time = asyncio.get_running_loop().time
+        self.rates.look(self._time())
         self._streams.append(stream)
         for route in self._routes_of(stream):
             for number in names:
@@ -126,7 +129,11 @@ class StreamHub:
             number = line.instrument.con_id or 0
             for stream in quotes.get(number, ()):
                 stream.offer_line(number, line)
-        self._totals["QUOTES"] += len(lines)
+        if lines:
+            self._totals["QUOTES"] += len(lines)
+            now = lines[0].last_update
+            if now is not None and now >= self.rates.next_look:
+                self.rates.look(now)
 
     def on_quote(self, quote: Quote) -> None:
         """A quote as a value, from a broker that has no lines."""
@@ -138,6 +145,7 @@ class StreamHub:
         for stream in self._quotes.get(number, ()):
             stream.offer_quote(number, line)
         self._totals["QUOTES"] += 1
+        self.rates.look(now)
 
     def begin_with(self, stream: MarketStream, quote: Quote) -> None:
         """A new consumer begins with what is known, not with silence."""
@@ -162,6 +170,8 @@ class StreamHub:
         number, form = event.instrument.con_id or 0, type(event)
         self._last[form][number] = event
         self._totals[kind] += 1
+        if self._time is not None:
+            self.rates.look(self._time())
         for stream in self._routes[form].get(number, ()):
             stream.offer(event)
 

@@ -62,7 +62,6 @@ class MarketStream(AsyncIterator[MarketEvent]):
         options: StreamOptions | None = None,
         tick: Histogram | None = None,
         batch: Histogram | None = None,
-        on_time: Callable[[float], object] | None = None,
     ) -> None:
         #: Contract number -> symbol, of what this consumer asked for.
         self.names = names
@@ -72,8 +71,6 @@ class MarketStream(AsyncIterator[MarketEvent]):
         self.tick = tick or Histogram()
         self.batch = batch or Histogram()
         self._handler_failures = 0
-        #: Told the loop's time now and then, at least whenever the consumer has waited.
-        self._on_time = on_time
         self._filter = EventFilter(options) if options is not None and options.filters else None
         self._conflation = self.settings.conflation
         #: Whether a quote that is taken may not be wanted, or is the start of a pause.
@@ -216,10 +213,11 @@ class MarketStream(AsyncIterator[MarketEvent]):
                     raise StopAsyncIteration
                 if self._waiter is not None and not self._waiter.done():
                     raise self._taken_twice()
-                loop = asyncio.get_running_loop()
-                self._waiter = waiter = loop.create_future()
+                self._waiter = waiter = asyncio.get_running_loop().create_future()
                 await waiter
-                self._look(loop.time())
+                # the body of `_note_depth`, without the call
+                if len(queue) - self._vacant > self._high_water:
+                    self._high_water = len(queue) - self._vacant
             item = queue.popleft()
             if self._is_choosy or type(item) in _SPECIAL:
                 event = self._take(item)
@@ -238,13 +236,9 @@ class MarketStream(AsyncIterator[MarketEvent]):
     def _taken_twice() -> UsageError:
         return UsageError("next event", "another task waits for it already", "open a stream for each consumer")
 
-    def _look(self, now: float) -> None:
-        """What is noted now and then, because every event would cost too much: the deepest queue, and rates."""
-        waiting = len(self._queue) - self._vacant
-        if waiting > self._high_water:
-            self._high_water = waiting
-        if self._on_time is not None:
-            self._on_time(now)
+    def _note_depth(self) -> None:
+        """The deepest queue is noted now and then, because every event would cost too much."""
+        self._high_water = max(self._high_water, len(self._queue) - self._vacant)
 
     def _take(self, item: Any) -> MarketEvent | None:
         """What is delivered for an item of the queue; None where nothing is."""
@@ -284,15 +278,14 @@ class MarketStream(AsyncIterator[MarketEvent]):
         return event
 
     def _add_time(self, since: float | None) -> None:
-        now = asyncio.get_running_loop().time()
         if since is not None:
-            self.tick.add(now - since)
-        self._look(now)
+            self.tick.add(asyncio.get_running_loop().time() - since)
+        self._note_depth()
         self._next_timed = self._delivered + (0 if self._delivered < TIMED_AT_FIRST else TIMED_OF - 1)
 
     def take_all(self, most: int | None = None) -> list[MarketEvent]:
         """Everything that waits, or the first `most` of it, without waiting: one wake-up for a whole batch."""
-        self._look(asyncio.get_running_loop().time())
+        self._note_depth()
         events: list[MarketEvent] = []
         while self._queue and (most is None or len(events) < most):
             event = self._take(self._queue.popleft())
@@ -369,7 +362,7 @@ class MarketStream(AsyncIterator[MarketEvent]):
         return self._handler_failures + (self._filter.failures if self._filter is not None else 0)
 
     def statistics(self) -> StreamStatistics:
-        self._look(asyncio.get_running_loop().time())
+        self._note_depth()
         return StreamStatistics(
             symbols=len(self.names),
             kinds=tuple(sorted(self.kinds)),

@@ -13,7 +13,7 @@ WINDOW, APART = 10.0, 1.0
 
 class RateMeter:
     """Counting is adding to `totals`, and nothing else. `look(now)` keeps the totals of that moment, monotonic seconds;
-    whoever has the time at hand calls it."""
+    whoever counts calls it; before `next_look` it has nothing to do."""
 
     def __init__(self, kinds: Iterable[str], window: float = WINDOW) -> None:
         self.window = window

@@ -9,10 +9,12 @@ from moondev_ibkr.brokers.interactive_brokers.ib_async_client import IbAsyncClie
 from moondev_ibkr.brokers.interactive_brokers.ib_async_client.fast_frames import (
     CompiledFrameReader,
     decoder_in_use,
+    quote_maker,
     reader_class,
     row_writer,
 )
 from moondev_ibkr.brokers.interactive_brokers.ib_async_client.frames import FrameReader
+from moondev_ibkr.brokers.interactive_brokers.ib_async_client.translate import to_quote
 from moondev_ibkr.config.settings import TickDecoder, load_settings
 
 WHY = "the extension fast_ticks was not built"
@@ -23,6 +25,7 @@ def test_without_a_build_auto_is_pure_and_compiled_an_error(monkeypatch: pytest.
     assert reader_class() is FrameReader
     assert decoder_in_use() == f"pure: {WHY}"
     assert row_writer(None, None, None, 0) is None
+    assert quote_maker() is to_quote
     with pytest.raises(ConfigurationError, match=f"IB_TICK_DECODER=compiled: {WHY}"):
         IbAsyncClient(TwsSettings(tick_decoder=TickDecoder.COMPILED))
 
@@ -33,9 +36,16 @@ def test_with_a_build_auto_is_compiled_and_pure_may_be_asked_for(monkeypatch: py
     assert decoder_in_use() == "compiled"
     assert reader_class(TickDecoder.PURE) is FrameReader
     assert decoder_in_use(TickDecoder.PURE) == "pure, as set"
+    assert quote_maker(TickDecoder.PURE) is to_quote
 
 
 def test_the_environment_chooses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("IB_TICK_DECODER", "Pure")
     settings = TwsSettings.from_settings(load_settings())
     assert IbAsyncClient(settings)._api.client._reader_class is FrameReader
+
+
+@pytest.mark.skipif(bool(fast_frames.WHY_NOT_COMPILED), reason="the extension was not built here")
+def test_quotes_are_made_by_the_build_that_decodes() -> None:
+    assert quote_maker() is fast_frames.fast_ticks.to_quote
+    assert IbAsyncClient(TwsSettings())._market._quote_of is quote_maker()

@@ -20,12 +20,14 @@ from moondev_ibkr.brokers.domain.order import NewOrder, OrderType, Side, TimeInF
 from moondev_ibkr.brokers.domain.reports import BrokerStatus, WireOrder
 from moondev_ibkr.brokers.errors import InvalidData, InvalidInstrument
 from moondev_ibkr.brokers.interactive_brokers.ib_async_client import translate
+from moondev_ibkr.brokers.interactive_brokers.ib_async_client.fast_frames import quote_maker
 from moondev_ibkr.brokers.interactive_brokers.ib_vocabulary import (
     DATA_TYPES,
     to_halted,
     to_market_price,
     to_market_size,
 )
+from moondev_ibkr.config.settings import TickDecoder
 
 D = Decimal
 NOW = datetime(2025, 1, 2, 15, tzinfo=UTC)
@@ -243,9 +245,14 @@ PRICE_FIELDS = {
 SIZE_FIELDS = {"bid_size": "bidSize", "ask_size": "askSize", "last_size": "lastSize", "volume": "volume"}
 
 
+#: Both of them where the extension was built, and the pure one twice elsewhere.
+QUOTE_MAKERS = [quote_maker(TickDecoder.PURE), quote_maker()]
+
+
+@pytest.mark.parametrize("to_quote", QUOTE_MAKERS, ids=["pure", "auto"])
 @settings(max_examples=300, deadline=None)
 @given(st.data())
-def test_a_quote_holds_what_the_vocabulary_says_of_each_field_and_is_an_ordinary_frozen_quote(data):
+def test_a_quote_holds_what_the_vocabulary_says_of_each_field_and_is_an_ordinary_frozen_quote(to_quote, data):
     ticker = Ticker(contract=translate.to_contract(AAPL))
     for name in (*PRICE_FIELDS.values(), *SIZE_FIELDS.values(), "halted"):
         setattr(ticker, name, data.draw(ANY_NUMBER))
@@ -259,7 +266,7 @@ def test_a_quote_holds_what_the_vocabulary_says_of_each_field_and_is_an_ordinary
         data_type=DATA_TYPES.get(ticker.marketDataType, DataType.LIVE),
         source="tws",
     )
-    quote = translate.to_quote(ticker, AAPL, NOW, "tws")
+    quote = to_quote(ticker, AAPL, NOW, "tws")
     assert type(quote) is Quote
     assert (quote, hash(quote), repr(quote)) == (expected, hash(expected), repr(expected))
     assert replace(quote, suspect="x") == replace(expected, suspect="x")

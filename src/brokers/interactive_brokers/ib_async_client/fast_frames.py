@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ....config.settings import TickDecoder
 from ...errors import ConfigurationError
 from .frames import MAX_FRAME_BYTES, FrameReader
+from .translate import QuoteMaker, to_quote
 
 if TYPE_CHECKING:
     from .wrapper import LinkWrapper
@@ -18,9 +19,10 @@ logger = logging.getLogger(__name__)
 
 _BUILD = "install again on a machine with a C compiler (docs/fast-path.md), or set IB_TICK_DECODER=auto"
 #: What a build of these sources says that it is.
-_INTERFACE = 2
+_INTERFACE = 3
 
 try:
+    from . import fast_ticks
     from .fast_ticks import INTERFACE, RowWriter, TickDispatcher
 except ImportError:
     WHY_NOT_COMPILED = "the extension fast_ticks was not built"
@@ -54,6 +56,11 @@ def reader_class(wanted: TickDecoder = TickDecoder.AUTO) -> type[FrameReader]:
     if wanted is TickDecoder.COMPILED:
         raise ConfigurationError("IB_TICK_DECODER=compiled", WHY_NOT_COMPILED, _BUILD)
     return FrameReader
+
+
+def quote_maker(wanted: TickDecoder = TickDecoder.AUTO) -> QuoteMaker:
+    """What makes a line's quote of its Ticker; goes with the reader."""
+    return fast_ticks.to_quote if reader_class(wanted) is CompiledFrameReader else to_quote
 
 
 def decoder_in_use(wanted: TickDecoder = TickDecoder.AUTO) -> str:

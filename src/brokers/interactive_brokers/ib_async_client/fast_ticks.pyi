@@ -1,6 +1,11 @@
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
+from ib_async.ticker import Ticker
+
+from ...domain.instrument import Instrument
+from ...domain.market_data import Quote
 from .frames import FrameReader
 
 INTERFACE: int
@@ -12,3 +17,5 @@ class RowWriter:
 class TickDispatcher:
     read: Callable[[bytes], int]
     def __init__(self, reader: FrameReader) -> None: ...
+
+def to_quote(ticker: Ticker, instrument: Instrument, time: datetime, source: str) -> Quote: ...

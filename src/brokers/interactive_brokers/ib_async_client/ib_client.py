@@ -43,7 +43,7 @@ from ..ib_vocabulary import to_decimal
 from .account_feed import AccountFeed
 from .api import TwsApi
 from .connection import Opener, open_tcp
-from .fast_frames import reader_class
+from .fast_frames import quote_maker, reader_class
 from .lanes import Outgoing
 from .listener import ErrorMessage, ExecutionReport, MalformedMessage, NullListener, Subject
 from .market_lines import MarketLines
@@ -85,7 +85,12 @@ class IbAsyncClient(NullListener):
         self._api = TwsApi(self, naive_zone=self._settings.naive_zone, opener=opener, reader=reader)
         self._session = Session(self._api, self._settings, self.clock, self)
         self._market = MarketLines(
-            self._api, self.clock, self.name, self._session.tell, delayed_data=self._settings.delayed_data
+            self._api,
+            self.clock,
+            self.name,
+            self._session.tell,
+            delayed_data=self._settings.delayed_data,
+            quote_of=quote_maker(self._settings.tick_decoder),
         )
         self._readings = Readings(self._api, self._market, self.clock, self.name)
         self._news = NewsQuestions(self._api, self._session, self._settings)

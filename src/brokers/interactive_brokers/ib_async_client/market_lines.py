@@ -23,7 +23,7 @@ from .market_streams import BARS, DEPTH, NEWS, MarketStreams, Stream
 from .pending import request_failure
 from .quote_line import IndexLine, Line
 from .silent_lines import Feed, SilentLines, Tell
-from .translate import to_contract, to_quote
+from .translate import QuoteMaker, to_contract, to_quote
 
 logger = logging.getLogger(__name__)
 
@@ -38,11 +38,21 @@ DELAYED_POSSIBLE = frozenset({354, 10089, 10168})
 class MarketLines:
     """Every running stream of one client. All calls on the loop."""
 
-    def __init__(self, api: TwsApi, clock: Clock, source: str, tell: Tell, *, delayed_data: bool) -> None:
+    def __init__(
+        self,
+        api: TwsApi,
+        clock: Clock,
+        source: str,
+        tell: Tell,
+        *,
+        delayed_data: bool,
+        quote_of: QuoteMaker = to_quote,
+    ) -> None:
         self._api = api
         self._clock = clock
         self._source = source
         self._delayed_allowed = delayed_data
+        self._quote_of = quote_of
         self._data_type = DataType.LIVE
         self._lines: dict[int, Line] = {}
         self._by_ticker: dict[int, Line] = {}
@@ -50,8 +60,6 @@ class MarketLines:
         self._snapshots: dict[int, Callable[[], None]] = {}
         self._silent = SilentLines(self._ask_again, tell)
         self._streams = MarketStreams(api, clock, source, self._listeners, self._silent, tell)
-        #: Seconds from the packet's arrival to the end of its dispatch, the latest thousand.
-        self.dispatch_times: list[float] = []
         api.wrapper.on_packet = self._on_packet
 
     def add_listener(self, listener: MarketListener) -> None:
@@ -71,7 +79,7 @@ class MarketLines:
         line = self._lines.get(number)
         if line is None:
             kind = IndexLine if instrument.sec_type is SecType.INDEX else Line
-            line = self._lines[number] = kind(instrument, self._clock, self._source)
+            line = self._lines[number] = kind(instrument, self._clock, self._source, self._quote_of)
             if self._api.client.isReady():
                 self._ask_line(line)
         line.users += 1
@@ -196,7 +204,7 @@ class MarketLines:
 
     def _on_packet(self, quoted: Sequence[Line], tickers: Iterable[Ticker]) -> None:
         """One packet's changes: lines whose bid or ask was written in place, and Tickers of every kind."""
-        now, time = asyncio.get_running_loop().time(), self._clock.now()
+        now, time = self._api.client.last_received, self._clock.now()
         changed: list[Line] = []
         for line in quoted:
             if line.is_changed:

@@ -16,18 +16,19 @@ from ..ib_vocabulary import DATA_TYPES, to_market_size
 from .fast_frames import row_writer
 from .index_prints import drop_early_print
 from .listener import ErrorMessage
-from .translate import to_quote
+from .translate import QuoteMaker, to_quote
 
 
 class Line(WaitedLine):
     """One market-data line; the ticker is replaced with the link, the line stays."""
 
-    __slots__ = ("_made", "_made_of", "advice", "is_changed", "request_id", "ticker")
+    __slots__ = ("_made", "_made_of", "_quote_of", "advice", "is_changed", "request_id", "ticker")
     #: It tells something as soon as it is asked for.
     is_rare = False
 
-    def __init__(self, instrument: Instrument, clock: Clock, source: str) -> None:
+    def __init__(self, instrument: Instrument, clock: Clock, source: str, quote_of: QuoteMaker = to_quote) -> None:
         super().__init__(instrument, clock.now(), source)
+        self._quote_of = quote_of
         self.ticker: Ticker | None = None
         self.request_id = 0
         #: Whether the packet that is being read wrote its bid or ask. The wrapper's to set and clear.
@@ -50,7 +51,7 @@ class Line(WaitedLine):
         made_of = self.updates, ticker, ticker.marketDataType
         made = self._made
         if made is None or made_of != self._made_of:
-            made = self._made = to_quote(ticker, self.instrument, self.time, self._source)
+            made = self._made = self._quote_of(ticker, self.instrument, self.time, self._source)
             self._made_of = made_of
         return made
 

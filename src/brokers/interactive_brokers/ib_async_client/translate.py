@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -435,6 +435,10 @@ class _Draft:
     source: str
     suspect: str | None
     polled: bool
+
+
+#: (ticker, instrument, market time, source) -> the quote. `fast_frames.quote_maker` answers one.
+QuoteMaker = Callable[[Ticker, Instrument, datetime, str], Quote]
 
 
 def to_quote(ticker: Ticker, instrument: Instrument, time: datetime, source: str) -> Quote:
