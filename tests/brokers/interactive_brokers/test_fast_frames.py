@@ -14,7 +14,7 @@ from moondev_ibkr.brokers.interactive_brokers.ib_async_client.fast_frames import
     row_writer,
 )
 from moondev_ibkr.brokers.interactive_brokers.ib_async_client.frames import FrameReader
-from moondev_ibkr.brokers.interactive_brokers.ib_async_client.translate import to_quote
+from moondev_ibkr.brokers.interactive_brokers.ib_async_client.market_values import to_quote
 from moondev_ibkr.config.settings import TickDecoder, load_settings
 
 WHY = "the extension fast_ticks was not built"

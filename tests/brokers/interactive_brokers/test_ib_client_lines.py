@@ -24,7 +24,7 @@ from moondev_ibkr.brokers.interactive_brokers.ib_async_client.api import TwsApi
 from moondev_ibkr.brokers.interactive_brokers.ib_async_client.fast_frames import WHY_NOT_COMPILED, CompiledFrameReader
 from moondev_ibkr.brokers.interactive_brokers.ib_async_client.frames import FrameReader
 from moondev_ibkr.brokers.interactive_brokers.ib_async_client.market_lines import MarketLines
-from moondev_ibkr.brokers.interactive_brokers.ib_async_client.translate import to_quote
+from moondev_ibkr.brokers.interactive_brokers.ib_async_client.market_values import to_quote
 from moondev_ibkr.brokers.interactive_brokers.ib_quote_table import COLUMNS, QuoteTable
 
 NOW = datetime(2026, 1, 5, 15, 0, tzinfo=UTC)

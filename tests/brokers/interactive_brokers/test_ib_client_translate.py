@@ -19,7 +19,7 @@ from moondev_ibkr.brokers.domain.market_data import DataType, Quote
 from moondev_ibkr.brokers.domain.order import NewOrder, OrderType, Side, TimeInForce
 from moondev_ibkr.brokers.domain.reports import BrokerStatus, WireOrder
 from moondev_ibkr.brokers.errors import InvalidData, InvalidInstrument
-from moondev_ibkr.brokers.interactive_brokers.ib_async_client import translate
+from moondev_ibkr.brokers.interactive_brokers.ib_async_client import contracts, market_values, translate
 from moondev_ibkr.brokers.interactive_brokers.ib_async_client.fast_frames import quote_maker
 from moondev_ibkr.brokers.interactive_brokers.ib_vocabulary import (
     DATA_TYPES,
@@ -47,27 +47,27 @@ FUTURE = Instrument("MES", SecType.FUTURE, exchange="CME", con_id=637533641, exp
 
 @pytest.mark.parametrize("instrument", [AAPL, OPTION, FUTURE, Instrument("BRK.B", con_id=72063691)])
 def test_contracts_survive_the_way_there_and_back(instrument):
-    assert translate.to_instrument(translate.to_contract(instrument)) == instrument
+    assert contracts.to_instrument(contracts.to_contract(instrument)) == instrument
 
 
 def test_share_classes_travel_in_ibs_spelling():
-    assert translate.to_contract(Instrument("brk-b")).symbol == "BRK B"
+    assert contracts.to_contract(Instrument("brk-b")).symbol == "BRK B"
 
 
 def test_an_unknown_security_type_is_an_error_not_a_stock():
     with pytest.raises(InvalidInstrument):
-        translate.to_instrument(Contract(symbol="X", secType="CRYPTO", conId=5))
+        contracts.to_instrument(Contract(symbol="X", secType="CRYPTO", conId=5))
 
 
 def test_what_is_held_is_routed_by_smart_and_futures_stay_where_they_are():
     listed = Contract(symbol="AAPL", secType="STK", exchange="NASDAQ", currency="USD", conId=265598)
-    assert translate.to_held(listed).exchange == "SMART"
-    assert translate.to_held(translate.to_contract(FUTURE)).exchange == "CME"
+    assert contracts.to_held(listed).exchange == "SMART"
+    assert contracts.to_held(contracts.to_contract(FUTURE)).exchange == "CME"
 
 
 def test_contract_details():
     details = ContractDetails(
-        contract=translate.to_contract(AAPL),
+        contract=contracts.to_contract(AAPL),
         marketName="NMS",
         minTick=0.01,
         orderTypes="LMT,MKT,",
@@ -78,16 +78,16 @@ def test_contract_details():
         sizeIncrement=100.0,
         secIdList=[TagValue("ISIN", "US0378331005")],
     )
-    told = translate.to_details(details)
+    told = contracts.to_details(details)
     assert told.instrument == AAPL
     assert told.increments[0].increment == D("0.01")
     assert (told.min_size, told.size_increment) == (1, 100)
     assert told.order_types == {"LMT", "MKT"}
     assert told.market_rule_ids == (26, 557)
     assert told.identifiers == (("ISIN", "US0378331005"),)
-    assert translate.to_details(ContractDetails(contract=translate.to_contract(AAPL))).increments[0].increment > 0
+    assert contracts.to_details(ContractDetails(contract=contracts.to_contract(AAPL))).increments[0].increment > 0
     with pytest.raises(InvalidData):
-        translate.to_details(ContractDetails())
+        contracts.to_details(ContractDetails())
 
 
 def wire(**fields):
@@ -127,7 +127,7 @@ def test_the_echo_of_an_order_is_the_order(fields):
     order = wire(**fields)
     echo = translate.to_ib_order(order)
     echo.permId = 77
-    told = translate.to_broker_order(5, translate.to_contract(AAPL), echo, OrderState(status="Submitted"))
+    told = translate.to_broker_order(5, contracts.to_contract(AAPL), echo, OrderState(status="Submitted"))
     assert (told.type, told.quantity, told.key, told.perm_id) == (order.intent.type, 10, "k1", 77)
     assert told.status is BrokerStatus.SUBMITTED
     for name in ("limit_price", "stop_price", "trail_amount", "trail_percent"):
@@ -136,20 +136,20 @@ def test_the_echo_of_an_order_is_the_order(fields):
 
 def test_a_foreign_order_of_a_kind_we_do_not_know_keeps_ibs_own_word():
     order = Order(action="SSHORT", totalQuantity=3, orderType="PEG MID", lmtPrice=0.0, auxPrice=UNSET_DOUBLE, tif="FOK")
-    told = translate.to_broker_order(-1, translate.to_contract(AAPL), order, OrderState(status="Odd"))
+    told = translate.to_broker_order(-1, contracts.to_contract(AAPL), order, OrderState(status="Odd"))
     assert (told.type, told.type_text, told.side, told.tif, told.status) == (None, "PEG MID", Side.SELL, None, None)
     assert (told.limit_price, told.key) == (None, None)
     with pytest.raises(InvalidData):
-        translate.to_broker_order(1, translate.to_contract(AAPL), Order(action="?"), OrderState())
+        translate.to_broker_order(1, contracts.to_contract(AAPL), Order(action="?"), OrderState())
 
 
 def test_a_completed_order_tells_its_size_and_time():
     order = Order(action="BUY", totalQuantity=0.0, filledQuantity=25.0, orderType="MKT", tif="DAY")
     state = OrderState(status="Filled", completedTime="20250102 10:00:00 US/Eastern", completedStatus="Filled Size: 25")
-    told = translate.to_broker_order(0, translate.to_contract(AAPL), order, state)
+    told = translate.to_broker_order(0, contracts.to_contract(AAPL), order, state)
     assert (told.quantity, told.completed_time) == (25, NOW)
     broken = OrderState(status="Filled", completedTime="yesterday")
-    assert translate.to_broker_order(0, translate.to_contract(AAPL), order, broken).completed_time is None
+    assert translate.to_broker_order(0, contracts.to_contract(AAPL), order, broken).completed_time is None
 
 
 def test_executions_and_commissions():
@@ -168,17 +168,17 @@ def test_executions_and_commissions():
         cumQty=7.0,
         orderRef="k1",
     )
-    fill = translate.to_fill(translate.to_contract(AAPL), execution)
+    fill = translate.to_fill(contracts.to_contract(AAPL), execution)
     assert (fill.side, fill.quantity, fill.price, fill.order_key) == (Side.SELL, 7, D("10.125"), "k1")
     assert fill.liquidation
     assert fill.commission is None
     report = CommissionReport(execId="0001.01", commission=1.0, currency="USD", realizedPNL=UNSET_DOUBLE)
-    fill = translate.to_fill(translate.to_contract(AAPL), execution, report)
+    fill = translate.to_fill(contracts.to_contract(AAPL), execution, report)
     assert (fill.commission, fill.realized_pnl) == (1, None)
     assert translate.to_commission(CommissionReport("x", UNSET_DOUBLE)) is None
     for broken in (Execution(side="?"), Execution(side="BOT", shares=0.0), Execution(side="BOT", shares=float("nan"))):
         with pytest.raises(InvalidData):
-            translate.to_fill(translate.to_contract(AAPL), broken)
+            translate.to_fill(contracts.to_contract(AAPL), broken)
 
 
 def test_o34_what_a_what_if_does_not_tell_is_none():
@@ -208,22 +208,24 @@ def test_account_values():
 
 
 def test_h06_bars_are_utc_and_impossible_ones_are_refused():
-    daily = translate.to_bar(BarData(date=date(2025, 1, 2), open=1, high=2, low=0.5, close=1.5, volume=-1, average=0))
+    daily = market_values.to_bar(
+        BarData(date=date(2025, 1, 2), open=1, high=2, low=0.5, close=1.5, volume=-1, average=0)
+    )
     assert daily.time == datetime(2025, 1, 2, tzinfo=UTC)
     assert (daily.volume, daily.average) == (None, None)
-    assert translate.to_bar(BarData(date=NOW, open=1, high=2, low=0.5, close=1.5, volume=0)).volume == 0
+    assert market_values.to_bar(BarData(date=NOW, open=1, high=2, low=0.5, close=1.5, volume=0)).volume == 0
     with pytest.raises(InvalidData):
-        translate.to_bar(BarData(date=NOW, open=-1, high=-1, low=-1, close=-1))
+        market_values.to_bar(BarData(date=NOW, open=-1, high=-1, low=-1, close=-1))
 
 
 def test_d06_a_ticker_with_nothing_in_it_is_a_quote_of_nothing():
-    ticker = Ticker(contract=translate.to_contract(AAPL))
-    quote = translate.to_quote(ticker, AAPL, NOW, "tws")
+    ticker = Ticker(contract=contracts.to_contract(AAPL))
+    quote = market_values.to_quote(ticker, AAPL, NOW, "tws")
     values = [getattr(quote, name) for name in ("bid", "ask", "last", "bid_size", "volume", "close", "halted")]
     assert values == [None] * 7
     ticker.bid, ticker.ask, ticker.last = -1.0, 0.0, 150.0
     ticker.bidSize, ticker.marketDataType, ticker.halted = 0.0, 3, 1.0
-    quote = translate.to_quote(ticker, AAPL, NOW, "tws")
+    quote = market_values.to_quote(ticker, AAPL, NOW, "tws")
     assert (quote.bid, quote.ask, quote.last, quote.bid_size) == (None, None, 150.0, 0.0)
     assert quote.data_type is DataType.DELAYED
     assert quote.halted is True
@@ -253,7 +255,7 @@ QUOTE_MAKERS = [quote_maker(TickDecoder.PURE), quote_maker()]
 @settings(max_examples=300, deadline=None)
 @given(st.data())
 def test_a_quote_holds_what_the_vocabulary_says_of_each_field_and_is_an_ordinary_frozen_quote(to_quote, data):
-    ticker = Ticker(contract=translate.to_contract(AAPL))
+    ticker = Ticker(contract=contracts.to_contract(AAPL))
     for name in (*PRICE_FIELDS.values(), *SIZE_FIELDS.values(), "halted"):
         setattr(ticker, name, data.draw(ANY_NUMBER))
     ticker.marketDataType = data.draw(st.integers(0, 5))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ....config.settings import TickDecoder
 from ...errors import ConfigurationError
 from .frames import MAX_FRAME_BYTES, FrameReader
-from .translate import QuoteMaker, to_quote
+from .market_values import QuoteMaker, to_quote
 
 if TYPE_CHECKING:
     from .wrapper import LinkWrapper

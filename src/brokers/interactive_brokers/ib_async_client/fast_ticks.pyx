@@ -1,6 +1,6 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
 """The tick messages decoded in C, with the results of `frames.FrameReader`; every other message is left to it. And the
-quote that a line's Ticker comes to, with the result of `translate.to_quote`.
+quote that a line's Ticker comes to, with the result of `market_values.to_quote`.
 
 A message is decoded here only when it has exactly the form that a gateway sends: all fields, plain digits, a stream
 that is known. Anything else (an empty field, an exponent, a type that has no attribute) goes to the pure reader as it
@@ -915,7 +915,7 @@ cdef inline object size_or_none(object value):
 
 
 def to_quote(ticker, instrument, time, source):
-    """See `translate.to_quote`. A frozen dataclass is filled by way of its slots."""
+    """See `market_values.to_quote`. A frozen dataclass is filled by way of its slots."""
     cdef tuple slots = QUOTE_SLOTS
     cdef dict values = ticker.__dict__
     quote = allocate_tuple(Quote, 0)

@@ -17,13 +17,14 @@ from ..ib_error_codes import PERMISSION_CODES, RequestEffect, request_effect
 from ..ib_transport import BarListener, BarRequest, MarketListener
 from ..ib_vocabulary import DATA_TYPE_CODES
 from .api import TwsApi
+from .contracts import to_contract
 from .index_prints import drop_early_print
 from .listener import ErrorMessage
 from .market_streams import BARS, DEPTH, NEWS, MarketStreams, Stream
+from .market_values import QuoteMaker, to_quote
 from .pending import request_failure
 from .quote_line import IndexLine, Line
 from .silent_lines import Feed, SilentLines, Tell
-from .translate import QuoteMaker, to_contract, to_quote
 
 logger = logging.getLogger(__name__)
 

@@ -21,9 +21,10 @@ from ..ib_pacing import RepeatPacer
 from ..ib_transport import BarListener, BarRequest, LinkEventKind, MarketListener
 from ..ib_vocabulary import BAR_SIZE_WORDS, WHAT_TO_SHOW
 from .api import TwsApi
+from .contracts import to_contract
+from .market_values import to_bar, to_depth
 from .news import without_remarks
 from .silent_lines import SilentLines, Tell
-from .translate import to_bar, to_contract, to_depth
 
 logger = logging.getLogger(__name__)
 

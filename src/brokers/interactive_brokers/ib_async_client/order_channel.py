@@ -23,12 +23,13 @@ from ..ib_error_codes import OrderEffect as CodeEffect
 from ..ib_error_codes import OrderPhase
 from ..ib_vocabulary import decimal_or_zero, to_order_price
 from .api import TwsApi
+from .contracts import to_contract
 from .lanes import Outgoing, SendState
 from .link import FIRST_REQUEST_ID
 from .listener import ErrorMessage, ExecutionReport, Subject
 from .order_template import PLACE_ORDER, place_message
 from .session import Session
-from .translate import to_broker_order, to_commission, to_contract, to_fill, to_ib_order, to_status, to_what_if
+from .translate import to_broker_order, to_commission, to_fill, to_ib_order, to_status, to_what_if
 
 logger = logging.getLogger(__name__)
 

@@ -16,8 +16,9 @@ from ib_async.order import Order as IbOrder
 from ...domain.instrument import Instrument
 from ...domain.reports import WireOrder
 from ..ib_vocabulary import ORDER_TYPE_WORDS, SIDE_WORDS, TIF_WORDS, UNSET_DOUBLE, PriceSlot, ib_time, order_prices
+from .contracts import to_contract
 from .encoding import CONTRACT_FIELDS, CONVERTERS, frame
-from .translate import OCA_CANCEL_WITH_BLOCK, to_contract, to_ib_order
+from .translate import OCA_CANCEL_WITH_BLOCK, to_ib_order
 
 PLACE_ORDER = 3
 

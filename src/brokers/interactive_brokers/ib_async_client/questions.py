@@ -17,10 +17,10 @@ from ..config.ib_config import TwsSettings
 from ..ib_transport import BarRequest, ScheduledSession, SymbolMatch
 from ..ib_vocabulary import WHAT_TO_SHOW
 from .api import TwsApi
+from .contracts import to_chain, to_contract, to_details, to_increments, to_instrument
 from .market_streams import read_bars, send_bars_request
 from .session import Session
 from .timestamps import parse_ib_time
-from .translate import to_chain, to_contract, to_details, to_increments, to_instrument
 
 logger = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from ..ib_vocabulary import DATA_TYPES, to_market_size
 from .fast_frames import row_writer
 from .index_prints import drop_early_print
 from .listener import ErrorMessage
-from .translate import QuoteMaker, to_quote
+from .market_values import QuoteMaker, to_quote
 
 
 class Line(WaitedLine):

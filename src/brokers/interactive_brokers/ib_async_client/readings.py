@@ -14,9 +14,10 @@ from ...domain.options import OptionActivity, OptionQuote
 from ...errors import DeadlineExceeded, NoData, NoPermission
 from ..ib_vocabulary import to_market_size
 from .api import TwsApi
+from .contracts import to_contract
 from .market_lines import MarketLines
+from .market_values import to_quote
 from .sentinels import number_or_none
-from .translate import to_contract, to_quote
 
 #: Generic ticks of one option: 100 volume, 101 open interest, 106 implied volatility.
 OPTION_TICKS = "100,101,106"

@@ -14,8 +14,8 @@ from ...domain.scan import ScanParameters, ScanRequest
 from ...errors import InvalidInstrument, ProtocolViolation, RequestFailed
 from ..config.ib_config import TwsSettings
 from .api import TwsApi
+from .contracts import to_held
 from .session import Session
-from .translate import to_held
 
 logger = logging.getLogger(__name__)
 

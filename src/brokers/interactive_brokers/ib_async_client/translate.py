@@ -1,203 +1,41 @@
-"""ib_async's objects to this package's types and back. Nothing here keeps state or talks to anybody."""
+"""Orders, executions and account values between ib_async's objects and this package's. No state, no talk."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from datetime import UTC, date, datetime
+from collections.abc import Mapping
+from datetime import datetime
 from decimal import Decimal
-from functools import lru_cache
-from typing import Any, cast
+from typing import cast
 
-from ib_async.contract import Contract, ContractDetails
-from ib_async.objects import BarData, DOMLevel, Execution
+from ib_async.contract import Contract
 from ib_async.objects import CommissionReport as IbCommission
-from ib_async.objects import OptionChain as IbOptionChain
+from ib_async.objects import Execution
 from ib_async.order import Order as IbOrder
 from ib_async.order import OrderState as IbOrderState
-from ib_async.ticker import Ticker
 
 from ...domain.account import AccountSummary, Position
-from ...domain.instrument import Instrument, InstrumentDetails, PriceIncrement, SecType
-from ...domain.market_data import Bar, DataType, Depth, DepthLevel, Quote
-from ...domain.options import OptionChain
 from ...domain.order import Fill, PriceField, WhatIf
 from ...domain.reports import BrokerOrder, BrokerStatus, CommissionReport, WireOrder
-from ...errors import InvalidData, InvalidInstrument
+from ...errors import InvalidData
 from ..ib_vocabulary import (
-    DATA_TYPES,
     ORDER_TYPE_WORDS,
     ORDER_TYPES,
-    SEC_TYPE_WORDS,
     SIDE_WORDS,
     SIDES,
     STATUS_WORDS,
     TIF_WORDS,
     TIFS,
-    UNSET_DOUBLE,
-    UNSET_INTEGER,
     PriceSlot,
     ib_time,
     intent_prices,
     order_prices,
     to_decimal,
-    to_halted,
-    to_market_price,
-    to_market_size,
 )
+from .contracts import to_held, to_instrument
 from .timestamps import parse_ib_time
 
 #: OCA type 1: a fill of one cancels the others, with block (no over-fill). IB's default for a group is 3.
 OCA_CANCEL_WITH_BLOCK = 1
-
-
-@lru_cache(maxsize=4096)
-def to_contract(instrument: Instrument) -> Contract:
-    """The contract of an instrument. Shared: callers must not change it."""
-    return Contract(
-        secType=instrument.sec_type.value,
-        conId=instrument.con_id or 0,
-        symbol=instrument.symbol,
-        lastTradeDateOrContractMonth=f"{instrument.expiry:%Y%m%d}" if instrument.expiry else "",
-        strike=float(instrument.strike or 0),
-        right=instrument.right or "",
-        multiplier=str(instrument.multiplier) if instrument.multiplier != 1 else "",
-        exchange=instrument.exchange,
-        primaryExchange=instrument.primary_exchange or "",
-        currency=instrument.currency,
-        localSymbol=instrument.local_symbol or "",
-        tradingClass=instrument.trading_class or "",
-    )
-
-
-def to_instrument(contract: Contract) -> Instrument:
-    """Raises InvalidInstrument for a security type that this package has no name for."""
-    return _instrument(
-        contract.symbol,
-        contract.secType,
-        contract.currency,
-        contract.exchange or "SMART",
-        contract.primaryExchange,
-        contract.conId,
-        contract.localSymbol,
-        contract.tradingClass,
-        contract.lastTradeDateOrContractMonth,
-        contract.strike,
-        contract.right,
-        contract.multiplier,
-    )
-
-
-def to_held(contract: Contract) -> Instrument:
-    """The instrument of a position or an execution. Both name the place of listing or of the trade as the exchange;
-    what is held is traded by SMART where IB routes it."""
-    instrument = to_instrument(contract)
-    if instrument.sec_type in (SecType.STOCK, SecType.OPTION) and instrument.exchange != "SMART":
-        return _routed(instrument)
-    return instrument
-
-
-@lru_cache(maxsize=4096)
-def _routed(instrument: Instrument) -> Instrument:
-    return replace(instrument, exchange="SMART")
-
-
-@lru_cache(maxsize=4096)
-def _instrument(
-    symbol: str,
-    sec_type: str,
-    currency: str,
-    exchange: str,
-    primary: str,
-    number: int,
-    local: str,
-    trading_class: str,
-    expiry: str,
-    strike: float,
-    right: str,
-    multiplier: str,
-) -> Instrument:
-    kind = SEC_TYPE_WORDS.get(sec_type)
-    if kind is None:
-        raise InvalidInstrument(f"contract {local or symbol or number}", f"security type {sec_type!r} is not known")
-    is_derivative = kind in (SecType.OPTION, SecType.FUTURE)
-    return Instrument(
-        symbol,
-        kind,
-        currency or "USD",
-        exchange,
-        primary or None,
-        number or None,
-        local or None,
-        trading_class or None,
-        _expiry(expiry) if is_derivative else None,
-        to_decimal(strike) if kind is SecType.OPTION else None,
-        right[:1] if kind is SecType.OPTION and right[:1] in ("C", "P") else None,
-        to_decimal(multiplier) or Decimal(1),
-    )
-
-
-def _expiry(text: str) -> date | None:
-    digits = text.split()[0] if text else ""
-    if len(digits) != 8 or not digits.isdigit():
-        return None  # a contract month alone names no last trading day
-    return date(int(digits[:4]), int(digits[4:6]), int(digits[6:]))
-
-
-def to_details(details: ContractDetails) -> InstrumentDetails:
-    """`increments` hold the minimum tick alone; the exchange's market rule is a question of its own."""
-    if details.contract is None:
-        raise InvalidData("contract details", "they carry no contract")
-    defaults = InstrumentDetails(to_instrument(details.contract))
-    minimum = to_decimal(details.minTick)
-    return InstrumentDetails(
-        instrument=defaults.instrument,
-        long_name=details.longName,
-        market_name=details.marketName,
-        increments=(PriceIncrement(Decimal(0), minimum),) if minimum else defaults.increments,
-        min_size=to_decimal(details.minSize) or defaults.min_size,
-        size_increment=to_decimal(details.sizeIncrement) or defaults.size_increment,
-        order_types=frozenset(filter(None, details.orderTypes.split(","))),
-        valid_exchanges=tuple(filter(None, details.validExchanges.split(","))) or defaults.valid_exchanges,
-        time_zone=details.timeZoneId or defaults.time_zone,
-        trading_hours=details.tradingHours,
-        liquid_hours=details.liquidHours,
-        industry=details.industry,
-        category=details.category,
-        subcategory=details.subcategory,
-        stock_type=details.stockType,
-        contract_month=details.contractMonth,
-        under_con_id=details.underConId or None,
-        market_rule_ids=tuple(int(rule) for rule in details.marketRuleIds.split(",") if rule.strip().isdigit()),
-        identifiers=tuple((str(row.tag), str(row.value)) for row in details.secIdList or ()),
-    )
-
-
-def to_chain(row: IbOptionChain, underlying: Instrument) -> OptionChain:
-    """Dates and strikes that cannot be read are left out."""
-    days = {day for text in row.expirations if (day := _expiry(text)) is not None}
-    strikes = {strike for value in row.strikes if (strike := to_decimal(value))}
-    return OptionChain(
-        underlying,
-        row.tradingClass,
-        to_decimal(row.multiplier) or Decimal(1),
-        tuple(sorted(days)),
-        tuple(sorted(strikes)),
-        row.exchange,
-    )
-
-
-def to_increments(rows: Any) -> tuple[PriceIncrement, ...]:
-    """A market rule (message 93), ascending from 0."""
-    steps = [(to_decimal(row.lowEdge), to_decimal(row.increment)) for row in rows or ()]
-    return tuple(sorted((PriceIncrement(edge, step) for edge, step in steps if edge is not None and step), key=_edge))
-
-
-def _edge(row: PriceIncrement) -> Decimal:
-    return row.low_edge
-
-
-# Orders
 
 
 def to_ib_order(order: WireOrder) -> IbOrder:
@@ -386,112 +224,3 @@ def to_account_summary(account: str, values: Mapping[tuple[str, str], str], time
         **{name: amount(key) for name, key in ACCOUNT_KEYS.items()},
         **{name: ledger(key) for name, key in LEDGER_KEYS.items()},
     )
-
-
-# Market data
-
-
-def to_bar(bar: BarData) -> Bar:
-    """A bar in aware UTC; `complete` is for whoever knows the time. Raises InvalidData for a price that is none."""
-    stamp = bar.date
-    time = stamp if isinstance(stamp, datetime) else datetime(stamp.year, stamp.month, stamp.day, tzinfo=UTC)
-    opening, high, low, close = (to_market_price(value) for value in (bar.open, bar.high, bar.low, bar.close))
-    if opening is None or high is None or low is None or close is None:
-        raise InvalidData(f"bar of {time.isoformat()}", f"prices {bar.open} {bar.high} {bar.low} {bar.close}")
-    count = to_market_size(bar.barCount)
-    return Bar(
-        time,
-        opening,
-        high,
-        low,
-        close,
-        to_market_size(bar.volume),
-        to_market_price(bar.average),
-        None if count is None else int(count),
-    )
-
-
-class _Draft:
-    """A Quote that is being filled in. A frozen dataclass sets each field by a call of its own, which is most of the
-    cost of making one; a draft's are plain assignments, and its last is to become a Quote."""
-
-    __slots__ = Quote.__slots__
-
-    instrument: Instrument
-    time: datetime
-    bid: float | None
-    ask: float | None
-    bid_size: float | None
-    ask_size: float | None
-    last: float | None
-    last_size: float | None
-    open: float | None
-    high: float | None
-    low: float | None
-    close: float | None
-    volume: float | None
-    halted: bool | None
-    data_type: DataType
-    source: str
-    suspect: str | None
-    polled: bool
-
-
-#: (ticker, instrument, market time, source) -> the quote. `fast_frames.quote_maker` answers one.
-QuoteMaker = Callable[[Ticker, Instrument, datetime, str], Quote]
-
-
-def to_quote(ticker: Ticker, instrument: Instrument, time: datetime, source: str) -> Quote:
-    """The ticker's present state; every sentinel is None (fault D06), the data type is what was delivered (D10)."""
-    draft = _Draft()
-    draft.instrument, draft.time, draft.source = instrument, time, source
-    draft.suspect, draft.polled = None, False
-    # to_market_price and to_market_size written out: twelve calls would cost more than all the rest
-    value = ticker.bid
-    draft.bid = value if value is not None and 0 < value < UNSET_DOUBLE else None
-    value = ticker.ask
-    draft.ask = value if value is not None and 0 < value < UNSET_DOUBLE else None
-    value = ticker.last
-    draft.last = value if value is not None and 0 < value < UNSET_DOUBLE else None
-    value = ticker.open
-    draft.open = value if value is not None and 0 < value < UNSET_DOUBLE else None
-    value = ticker.high
-    draft.high = value if value is not None and 0 < value < UNSET_DOUBLE else None
-    value = ticker.low
-    draft.low = value if value is not None and 0 < value < UNSET_DOUBLE else None
-    value = ticker.close
-    draft.close = value if value is not None and 0 < value < UNSET_DOUBLE else None
-    value = ticker.bidSize
-    draft.bid_size = value if value is not None and 0 <= value < UNSET_DOUBLE and value != UNSET_INTEGER else None
-    value = ticker.askSize
-    draft.ask_size = value if value is not None and 0 <= value < UNSET_DOUBLE and value != UNSET_INTEGER else None
-    value = ticker.lastSize
-    draft.last_size = value if value is not None and 0 <= value < UNSET_DOUBLE and value != UNSET_INTEGER else None
-    value = ticker.volume
-    draft.volume = value if value is not None and 0 <= value < UNSET_DOUBLE and value != UNSET_INTEGER else None
-    value = ticker.halted
-    # NaN, the only value that differs from itself, is what nearly every ticker has
-    draft.halted = to_halted(value) if value == value else None
-    draft.data_type = DATA_TYPES.get(ticker.marketDataType, DataType.LIVE)
-    draft.__class__ = Quote  # type: ignore[assignment]
-    return cast(Quote, draft)
-
-
-def to_depth(ticker: Ticker, instrument: Instrument, time: datetime, source: str = "") -> Depth:
-    return Depth(
-        instrument,
-        time,
-        _levels(ticker.domBids, best_is_high=True),
-        _levels(ticker.domAsks, best_is_high=False),
-        source,
-    )
-
-
-def _levels(told: Sequence[DOMLevel], *, best_is_high: bool) -> tuple[DepthLevel, ...]:
-    """By price: ib_async keeps rows as they came, so that one out of its place would stand before a better one
-    (fault D11)."""
-    levels = [
-        DepthLevel(row.price, row.size, row.marketMaker) for row in told if to_market_price(row.price) is not None
-    ]
-    levels.sort(key=lambda level: level.price, reverse=best_is_high)
-    return tuple(levels)
