@@ -20,11 +20,11 @@ from moondev_ibkr.brokers.errors import (
     ProtocolViolation,
     RequestFailed,
 )
-from moondev_ibkr.brokers.interactive_brokers.ib_async_client import wrapper as wrapper_module
+from moondev_ibkr.brokers.interactive_brokers.ib_async_client import order_wrapper
 from moondev_ibkr.brokers.interactive_brokers.ib_async_client.api import TwsApi
 from moondev_ibkr.brokers.interactive_brokers.ib_async_client.listener import NullListener, Subject
 from moondev_ibkr.brokers.interactive_brokers.ib_async_client.message_rate import RateLimit
-from moondev_ibkr.brokers.interactive_brokers.ib_async_client.wrapper import split_execution_id
+from moondev_ibkr.brokers.interactive_brokers.ib_async_client.order_wrapper import split_execution_id
 from moondev_ibkr.brokers.interactive_brokers.ib_error_codes import OrderEffect, OrderPhase, error_code
 
 AAPL = Stock("AAPL", "SMART", "USD", conId=265598)
@@ -388,7 +388,7 @@ async def test_a_naive_execution_time_is_in_the_declared_zone() -> None:
 
 
 async def test_executions_are_remembered_in_bounds(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wrapper_module, "EXECUTION_MEMORY", 100)
+    monkeypatch.setattr(order_wrapper, "EXECUTION_MEMORY", 100)
     for number in range(1000):
         session.say(execution(f"{number}.01"))
     assert len(session.wrapper._revisions) == 100

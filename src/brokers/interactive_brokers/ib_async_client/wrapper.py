@@ -5,24 +5,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import Counter, OrderedDict, deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from ib_async.contract import Contract
 from ib_async.objects import (
-    CommissionReport,
-    Execution,
-    Fill,
     IBDefaults,
     MktDepthData,
     OptionComputation,
     PortfolioItem,
     Position,
 )
-from ib_async.order import Order, OrderState
-from ib_async.util import UNSET_INTEGER
 from ib_async.wrapper import (
     GENERIC_TICK_MAP,
     GREEKS_TICK_MAP,
@@ -33,24 +28,18 @@ from ib_async.wrapper import (
     TIMESTAMP_TICK_MAP,
 )
 
-from ...errors import (
-    LinkError,
-    LinkLost,
-)
+from ...errors import LinkError, LinkLost
 from ..ib_error_codes import error_code
 from .lanes import Outgoing
-from .listener import ErrorMessage, ExecutionReport, Listener, MalformedMessage, NullListener, Subject
-from .pending import AnsweringWrapper
-from .pending import request_failure as request_failure
-from .sentinels import greek_or_none, number_or_none
+from .listener import ErrorMessage, Listener, MalformedMessage, Subject
+from .order_wrapper import OrderWrapper
+from .sentinels import greek_or_none
 
 if TYPE_CHECKING:
     from .quote_line import Line
 
 logger = logging.getLogger(__name__)
 
-#: Corrections are looked up among this many latest executions; a trading day has fewer.
-EXECUTION_MEMORY = 20_000
 NEWS_MEMORY = 1_000
 
 _PRICE_TYPES = frozenset(PRICE_TICK_MAP) | {1, 2, 4, 66, 67, 68}
@@ -59,30 +48,7 @@ _STRING_TYPES = frozenset(STRING_TICK_MAP) | frozenset(TIMESTAMP_TICK_MAP) | fro
 _COMPUTATION_FIELDS = ("impliedVol", "delta", "optPrice", "pvDividend", "gamma", "vega", "theta", "undPrice")
 
 
-class OpenOrder(NamedTuple):
-    """One entry of an answer to reqOpenOrders or reqAllOpenOrders."""
-
-    order_id: int
-    contract: Contract
-    order: Order
-    state: OrderState
-
-
-class CompletedOrder(NamedTuple):
-    """One entry of an answer to reqCompletedOrders."""
-
-    contract: Contract
-    order: Order
-    state: OrderState
-
-
-def split_execution_id(execution_id: str) -> tuple[str, int]:
-    """(id shared by all corrections, correction number). IB counts corrections behind the last point."""
-    base, point, number = execution_id.rpartition(".")
-    return (base, int(number)) if point and number.isdigit() else (execution_id, 0)
-
-
-class LinkWrapper(AnsweringWrapper):
+class LinkWrapper(OrderWrapper):
     """Answers end their futures, ticks update ib_async's Tickers, everything about orders goes to the listener.
 
     ib_async's Trade and Fill collections stay empty: orders and fills are kept by the journal, not by the link.
@@ -92,7 +58,6 @@ class LinkWrapper(AnsweringWrapper):
     def __init__(
         self, ib: Any, listener: Listener | None = None, naive_zone: str = "", defaults: IBDefaults | None = None
     ) -> None:
-        self.listener: Listener = listener or NullListener()
         #: The zone that TWS runs in, for times that come without one; "" for UTC.
         self.naive_zone = naive_zone
         #: True from the loss of a link until the session has compared state with the broker and clears it.
@@ -113,12 +78,9 @@ class LinkWrapper(AnsweringWrapper):
         #: Called with request id, milliseconds since 1970, provider, article id and headline of each piece of news.
         self.on_news: Callable[[int, int, str, str, str], None] | None = None
         self._last_time: datetime | None = None
-        #: Listener methods that raised, by name.
-        self.listener_failures: Counter[str] = Counter()
-        self._revisions: OrderedDict[str, tuple[int, str]] = OrderedDict()
         self._waiters: Counter[str] = Counter()
         self._futures: dict[Any, asyncio.Future[Any]] = {}
-        super().__init__(ib, defaults=defaults or IBDefaults())
+        super().__init__(ib, listener, defaults)
 
     def reset(self) -> None:
         """Forget everything; requests still waiting end with LinkLost."""
@@ -309,96 +271,6 @@ class LinkWrapper(AnsweringWrapper):
             self._endReq("positions")
         self._tell(self.listener.on_positions_end)
 
-    def nextValidId(self, reqId: int) -> None:
-        self.ib.client.updateReqId(reqId)
-        self._tell(self.listener.on_next_order_id, reqId)
-
-    def openOrder(self, orderId: int, contract: Contract, order: Order, orderState: OrderState) -> None:
-        if 0 < orderId < UNSET_INTEGER:
-            # TWS wants ids above every id it has shown to this client, other clients' orders included
-            self.ib.client.updateReqId(orderId + 1)
-        if order.whatIf:
-            # TWS may echo the order once before its margin is computed
-            pending = orderState.initMarginChange and number_or_none(orderState.initMarginChange) is None
-            if not pending and order.orderId in self._futures:
-                self._endReq(order.orderId, orderState)
-            return
-        results = self._results.get("openOrders")
-        if results is not None:
-            results.append(OpenOrder(orderId, contract, order, orderState))
-        self._tell(self.listener.on_open_order, orderId, contract, order, orderState)
-
-    def openOrderEnd(self) -> None:
-        if self.in_flight("openOrders") is not None:
-            self._endReq("openOrders")
-        self._tell(self.listener.on_open_orders_end)
-
-    def completedOrder(self, contract: Contract, order: Order, orderState: OrderState) -> None:
-        results = self._results.get("completedOrders")
-        if results is not None:
-            results.append(CompletedOrder(contract, order, orderState))
-        self._tell(self.listener.on_completed_order, contract, order, orderState)
-
-    def completedOrdersEnd(self) -> None:
-        if self.in_flight("completedOrders") is not None:
-            self._endReq("completedOrders")
-        self._tell(self.listener.on_completed_orders_end)
-
-    def orderStatus(
-        self,
-        orderId: int,
-        status: str,
-        filled: float,
-        remaining: float,
-        avgFillPrice: float,
-        permId: int,
-        parentId: int,
-        lastFillPrice: float,
-        clientId: int,
-        whyHeld: str,
-        mktCapPrice: float = 0.0,
-    ) -> None:
-        self._tell(
-            self.listener.on_order_status,
-            orderId,
-            status,
-            filled,
-            remaining,
-            avgFillPrice,
-            permId,
-            parentId,
-            lastFillPrice,
-            clientId,
-            whyHeld,
-            mktCapPrice,
-        )
-
-    def orderBound(self, reqId: int, apiClientId: int, apiOrderId: int) -> None:
-        self._tell(self.listener.on_order_bound, reqId, apiClientId, apiOrderId)
-
-    def execDetails(self, reqId: int, contract: Contract, execution: Execution) -> None:
-        if execution.orderId == UNSET_INTEGER:
-            execution.orderId = 0  # how TWS numbers the executions of orders placed by hand
-        if reqId >= 0:
-            fill = Fill(contract, execution, CommissionReport(), execution.time)
-            self._collect("execDetails", reqId, fill)
-        base, revision = split_execution_id(execution.execId)
-        latest, latest_id = self._revisions.get(base, (-1, ""))
-        duplicate = execution.execId == latest_id
-        superseded = revision < latest
-        if revision > latest:
-            self._revisions[base] = (revision, execution.execId)
-            self._revisions.move_to_end(base)
-            if len(self._revisions) > EXECUTION_MEMORY:
-                self._revisions.popitem(last=False)
-        replaces = latest_id if latest_id and revision > latest else None
-        report = ExecutionReport(reqId, contract, execution, reqId < 0, base, revision, replaces, duplicate, superseded)
-        self._tell(self.listener.on_execution, report)
-
-    def execDetailsEnd(self, reqId: int) -> None:
-        self._endReq(reqId)
-        self._tell(self.listener.on_executions_end, reqId)
-
     def updateNewsBulletin(self, msgId: int, msgType: int, message: str, origExchange: str) -> None:
         super().updateNewsBulletin(msgId, msgType, message, origExchange)
         while len(self.msgId2NewsBulletin) > NEWS_MEMORY:
@@ -410,9 +282,6 @@ class LinkWrapper(AnsweringWrapper):
         super().tickNews(reqId, timeStamp, providerCode, articleId, headline, extraData)
         if self.on_news is not None:
             self._tell(self.on_news, reqId, timeStamp, providerCode, articleId, headline)
-
-    def commissionReport(self, commissionReport: CommissionReport) -> None:
-        self._tell(self.listener.on_commission, commissionReport)
 
     def error(self, reqId: int, errorCode: int, errorString: str, advancedOrderRejectJson: str = "") -> None:
         """Message 4: end the request it names when its row says so; whatever concerns orders is the listener's."""
@@ -447,14 +316,3 @@ class LinkWrapper(AnsweringWrapper):
         ticker.domAsksDict.clear()
         ticker.domBidsDict.clear()
         self.pendingTickers.add(ticker)
-
-    def _tell(self, method: Callable[..., None], *args: Any) -> None:
-        try:
-            method(*args)
-        except Exception:  # the boundary to the listener: its fault must not lose the messages behind
-            logger.exception("%s failed", self._count_failure(method))
-
-    def _count_failure(self, method: Callable[..., None]) -> str:
-        name: str = getattr(method, "__name__", "listener")
-        self.listener_failures[name] += 1
-        return name
