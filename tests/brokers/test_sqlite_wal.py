@@ -8,11 +8,14 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from moondev_ibkr.agents.analysis.analysis_store import AnalysisStore
 from moondev_ibkr.agents.llm.call_log import CallLog
+from moondev_ibkr.brokers.errors import BrokerError
 from moondev_ibkr.brokers.journal import Journal
+from moondev_ibkr.brokers.journal.leases import ClientIds
 from moondev_ibkr.brokers.sqlite_wal import use_wal
 
 PATIENCE = 20.0
@@ -67,6 +70,10 @@ def _analysis_store(path: Path) -> None:
     AnalysisStore(path).close()
 
 
+def _client_lease(path: Path) -> None:
+    ClientIds(str(path).removesuffix(".client-7"), is_memory=False).take(7)
+
+
 @pytest.mark.parametrize("opened", [_journal, _call_log, _analysis_store])
 def test_each_file_that_processes_share_waits_for_who_makes_it(
     opened: Callable[[Path], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -90,3 +97,24 @@ def test_each_file_that_processes_share_waits_for_who_makes_it(
         waiting.join(PATIENCE)
     with closing(real(path)) as file:
         assert file.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+@pytest.mark.parametrize("opened", [_journal, _call_log, _analysis_store, _client_lease])
+def test_a_file_that_is_no_database_is_an_error_of_ours_and_stays_open_nowhere(
+    opened: Callable[[Path], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "shared.sqlite3.client-7"
+    path.write_text("no database, but long enough to be read as one" * 20)
+    real, made = sqlite3.connect, []
+
+    def connect(*args: Any, **named: Any) -> sqlite3.Connection:
+        made.append(real(*args, **named))
+        return made[-1]
+
+    monkeypatch.setattr(sqlite3, "connect", connect)
+    with pytest.raises(BrokerError, match=r"not a (database|journal)"):
+        opened(path)
+    assert made
+    for connection in made:
+        with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+            connection.execute("SELECT 1")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ...brokers.errors import ConfigurationError, RequestFailed
-from ...brokers.sqlite_wal import use_wal
+from ...brokers.sqlite_wal import open_shared
 
 #: Name of the file in the state folder.
 FILE = "analysis.sqlite"
@@ -39,12 +39,7 @@ class AnalysisStore:
         self.path, self._now = path, now
         self._lock = threading.Lock()
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._db = sqlite3.connect(path, timeout=BUSY, isolation_level=None, check_same_thread=False)
-            use_wal(self._db, BUSY)
-            self._db.execute("PRAGMA synchronous=NORMAL")
-            for statement in _SCHEMA:
-                self._db.execute(statement)
+            self._db = open_shared(path, BUSY, _SCHEMA)
         except (OSError, sqlite3.Error) as error:
             raise ConfigurationError(
                 f"analysis file {path}", str(error), "see the folder's rights, or move it"

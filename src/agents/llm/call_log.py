@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ...brokers.errors import RequestFailed
-from ...brokers.sqlite_wal import use_wal
+from ...brokers.sqlite_wal import open_shared
 from .chat_backend import Completion
 from .request import Rung
 from .troubles import Trouble, failed
@@ -201,13 +201,8 @@ class CallLog:
     def _db(self) -> sqlite3.Connection:
         """The connection; only under the lock."""
         if self._opened is None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            opened = sqlite3.connect(self.path, timeout=BUSY, isolation_level=None, check_same_thread=False)
-            opened.row_factory = sqlite3.Row
-            use_wal(opened, BUSY)
-            for statement in ("PRAGMA synchronous=NORMAL", *_SCHEMA):
-                opened.execute(statement)
-            self._opened = opened
+            self._opened = open_shared(self.path, BUSY, _SCHEMA)
+            self._opened.row_factory = sqlite3.Row
         return self._opened
 
     def _insert(self, row: Mapping[str, Any]) -> int:

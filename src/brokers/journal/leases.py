@@ -59,9 +59,9 @@ class ClientIds:
             raise journal_error(f"lock of client id {client_id} at {path}", failure) from failure
         try:
             connection.execute("BEGIN EXCLUSIVE")
-        except sqlite3.OperationalError as failure:
+        except sqlite3.Error as failure:
             connection.close()
-            if failure.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:
+            if getattr(failure, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY:
                 return None
             raise journal_error(f"lock of client id {client_id} at {path}", failure) from failure
         return connection

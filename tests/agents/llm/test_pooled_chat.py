@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,8 @@ def set_up(server: ModelServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def logged(folder: Path) -> list[dict[str, Any]]:
-    return call_reports.questions(CallLog(folder / "llm.sqlite3", redact=str, daily_cap=None), 99)
+    with closing(CallLog(folder / "llm.sqlite3", redact=str, daily_cap=None)) as calls:
+        return call_reports.questions(calls, 99)
 
 
 class Busy:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,10 @@ class LookalikeTracker:
             "INSERT INTO positions (symbol, entry_date, entry_price, shares, exit_date, exit_price, status)"
             " VALUES ('TLRY', '2025-12-02', 7.18, 100, '2025-12-03', 7.70, 'CLOSED')"
         )
+
+    def close(self) -> None:
+        """The host's has none: its connection lives as long as the process."""
+        self._connection.close()
 
     def _write(self, statement: str, *values: Any) -> int:
         with self._connection:
@@ -86,14 +90,24 @@ class Office:
     def __init__(self, world: Any, loop: LoopThread, path: Path) -> None:
         self.world = world
         self.path = path
-        self.opened = 0
+        self.trackers: list[LookalikeTracker] = []
         self._loop = loop
         self.broker = SyncBroker(world.broker, loop)
         self.reconciler = PositionReconciler(self.broker, self._open)
 
     def _open(self) -> LookalikeTracker:
-        self.opened += 1
-        return LookalikeTracker(self.path)
+        self.trackers.append(LookalikeTracker(self.path))
+        return self.trackers[-1]
+
+    @property
+    def opened(self) -> int:
+        return len(self.trackers)
+
+    def close(self) -> None:
+        # only the reconciler's own thread may use a tracker's connection
+        for tracker in self.trackers:
+            self.reconciler._thread.submit(tracker.close).result()
+        self.reconciler.close()
 
     def trade(self, symbol: str, quantity: int) -> Any:
         return self._loop.call(self.world.trade(symbol, quantity))
@@ -108,7 +122,7 @@ class Office:
         self.broker.adopt(symbol)
 
     def by_hand(self, symbol: str, price: float, shares: float, date: str = "2026-11-28 00:00:00") -> None:
-        with sqlite3.connect(self.path) as connection:
+        with closing(sqlite3.connect(self.path)) as connection, connection:
             connection.executescript(TABLES)
             connection.execute(
                 "INSERT INTO positions (symbol, entry_date, entry_price, shares) VALUES (?, ?, ?, ?)",
@@ -118,7 +132,7 @@ class Office:
     def ask(self, question: str) -> list[tuple[Any, ...]]:
         if not self.path.exists():
             return []
-        with sqlite3.connect(self.path) as connection:
+        with closing(sqlite3.connect(self.path)) as connection, connection:
             return connection.execute(question).fetchall()
 
     def open_rows(self) -> list[tuple[str, int, float]]:
@@ -150,7 +164,7 @@ def office(market: Any, tmp_path: Path) -> Iterator[Callable[..., Office]]:
             world = loop.call(context.__aenter__())
             stack.callback(lambda: loop.call(context.__aexit__(None, None, None)))
             made = Office(world, loop, tmp_path / "positions.db")
-            stack.callback(made.reconciler.close)
+            stack.callback(made.close)
             return made
 
         yield make
