@@ -54,6 +54,8 @@ class QuoteTable:
         self._instruments: list[Instrument] = []
         self._rows: dict[int, int] = {}
         self._lines: dict[int, QuoteLine] = {}
+        #: Those of them that their reader may write into the rows itself.
+        self._attached: set[QuoteLine | None] = set()
         #: Whether a row changed since `take_changed`, and who waits for one.
         self._has_news = False
         self._waiter: asyncio.Future[None] | None = None
@@ -106,6 +108,7 @@ class QuoteTable:
             self._keeper.unhold(number)
         self._rows.clear()
         self._lines.clear()
+        self._attached.clear()
         self._tell_news()
 
     # Reading
@@ -199,14 +202,19 @@ class QuoteTable:
     # Filling
 
     def _attach(self, number: int, row: int, line: QuoteLine) -> None:
+        self._attached.discard(self._lines.get(number))
         self._lines[number] = line
         if isinstance(line, WaitedLine):
             line.attach_row(self._cells, self._updates, self._changed, row)
+            self._attached.add(line)
 
-    def on_lines(self, lines: Iterable[QuoteLine]) -> None:
+    def on_lines(self, lines: Sequence[QuoteLine]) -> None:
         """What the compiled reader did not write itself is copied."""
-        has_news = False
-        for line in lines:
+        attached = self._attached
+        # only a WaitedLine is ever attached
+        others = [line for line in lines if line not in attached or not line.is_row_current]  # type: ignore[attr-defined]
+        has_news = len(others) < len(lines)
+        for line in others:
             number = line.instrument.con_id or 0
             row = self._rows.get(number)
             if row is None:
@@ -214,8 +222,6 @@ class QuoteTable:
             has_news = True
             if self._lines[number] is not line:
                 self._attach(number, row, line)
-            elif getattr(line, "is_row_current", False):
-                continue
             self._copy(row, line)
         if has_news:
             self._tell_news()

@@ -125,10 +125,11 @@ class StreamHub:
 
     def on_lines(self, lines: Sequence[Line]) -> None:
         quotes = self._quotes
-        for line in lines:
-            number = line.instrument.con_id or 0
-            for stream in quotes.get(number, ()):
-                stream.offer_line(number, line)
+        if quotes:
+            for line in lines:
+                number = line.instrument.con_id or 0
+                for stream in quotes.get(number, ()):
+                    stream.offer_line(number, line)
         if lines:
             self._totals["QUOTES"] += len(lines)
             now = lines[0].last_update
