@@ -17,6 +17,8 @@ from moondev_ibkr.brokers.interactive_brokers.ib_async_client import IbAsyncClie
 from moondev_ibkr.brokers.interactive_brokers.ib_contracts import ContractBook
 from moondev_ibkr.brokers.interactive_brokers.ib_fundamentals import IBFundamentals
 from moondev_ibkr.brokers.interactive_brokers.ib_fundamentals_xml import read_snapshot, read_summary
+from moondev_ibkr.brokers.interactive_brokers.ib_gateway_pool import GatewayPool
+from moondev_ibkr.brokers.interactive_brokers.ib_pool_member import GatewayTerms, PoolMember, PoolPolicy
 from moondev_ibkr.brokers.simulation.gateway import Gateway
 from moondev_ibkr.brokers.simulation.prices import make_prices
 from moondev_ibkr.brokers.simulation.tws import requests as r
@@ -75,6 +77,38 @@ async def test_a_login_that_may_not_is_asked_no_more(monkeypatch: pytest.MonkeyP
                 await reader.of(symbol)
         assert len(asked) == 2
         assert set(reader.lacking) == set(Report)
+
+
+async def test_what_one_gateway_of_a_pool_may_not_is_asked_at_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with (
+        reports(FundamentalService.REFUSED) as (refusing, nothing),
+        reports(FundamentalService.SERVED) as (serving, _),
+    ):
+        refused, served = count_asked(refusing, monkeypatch), count_asked(serving, monkeypatch)
+        clock = MarketClock(rate=0.0)
+        members = [
+            PoolMember(
+                IbAsyncClient(TwsSettings(port=gateway.tws_port, client_id=6), clock=clock),
+                GatewayTerms(f"g{number}"),
+                clock,
+                PoolPolicy(),
+                has_orders=number == 0,
+            )
+            for number, gateway in enumerate((refusing, serving))
+        ]
+        pool = GatewayPool(members[0], members[1:], clock, PoolPolicy())
+        await pool.connect()
+        try:
+            reader = IBFundamentals(pool, ContractBook(pool, clock), clock)
+            told = [await reader.of(symbol) for symbol in ("AAPL", "MSFT")]
+        finally:
+            await pool.disconnect()
+        assert all(company.missing == {} for company in told)
+        assert reader.lacking == {}
+        assert len(served) == 2 * len(Report)
+        assert refused, "the one that may not was never asked"
+        with pytest.raises(NotSupported, match="10358"):
+            await nothing.of("AAPL")
 
 
 async def test_silence_is_waited_for_once_and_told_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -523,7 +523,7 @@ def is_pacing(code: int, text: str) -> bool:
 NO_DATA_CODES = frozenset({166, 430})
 
 #: Codes that say that a subscription or permission is missing.
-PERMISSION_CODES = frozenset({203, 354, 460, 10089, 10168, 10186, 10276})
+PERMISSION_CODES = frozenset({203, 354, 460, 10089, 10168, 10186, 10276, 10358})
 
 
 def farm_name(text: str) -> str:
