@@ -48,4 +48,7 @@ async def test_c09_a_question_that_did_not_leave_is_not_waited_for_on_the_next_l
         with pytest.raises(NotConnected):
             await asyncio.wait_for(api.reqPositionsAsync(), 1)
     assert api.wrapper.in_flight("positions") is None
-    assert api.wrapper.waiters("positions") == 0
+    # whoever left is counted off in one of the loop's next turns; from Python 3.12 on `wait_for` itself takes none
+    async with asyncio.timeout(1):
+        while api.wrapper.waiters("positions"):
+            await asyncio.sleep(0)
