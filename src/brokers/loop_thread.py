@@ -7,7 +7,7 @@ import atexit
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import CancelledError as FutureCancelled
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import suppress
 from datetime import timedelta
@@ -61,12 +61,15 @@ class LoopThread:
     @staticmethod
     def _run(loop: asyncio.AbstractEventLoop, ready: threading.Event) -> None:
         asyncio.set_event_loop(loop)
+        # the loop would end its own executor by one more thread, and while the interpreter ends none can be started
+        executor = ThreadPoolExecutor()
+        loop.set_default_executor(executor)
         loop.call_soon(ready.set)
         try:
             loop.run_forever()
         finally:
             loop.run_until_complete(loop.shutdown_asyncgens())
-            loop.run_until_complete(loop.shutdown_default_executor())
+            executor.shutdown()
             loop.close()
 
     def start(self, work: Coroutine[Any, Any, T], what: str = "call") -> Future[T]:

@@ -320,3 +320,19 @@ def test_a_subscription_ends_with_its_loop():
     thread.join(5)
     assert not thread.is_alive()
     assert got == []
+
+
+def test_the_loop_ends_where_no_thread_can_be_started_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As at the end of the interpreter: from Python 3.12 on it refuses new threads there."""
+    loop = LoopThread()
+    assert loop.call(asyncio.to_thread(sum, (1, 2))) == 3
+    failures: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", failures.append)
+
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't create new thread at interpreter shutdown")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    loop.close()
+    assert not loop.is_running
+    assert failures == []
