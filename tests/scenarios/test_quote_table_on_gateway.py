@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from moondev_ibkr.brokers.errors import InvalidRequest, UnknownInstrument
+from moondev_ibkr.brokers.errors import InvalidRequest, UnknownInstrument, UsageError
 from moondev_ibkr.brokers.interactive_brokers.config.ib_config import TwsSettings
 from moondev_ibkr.brokers.interactive_brokers.ib_async_client.fast_frames import WHY_NOT_COMPILED
 from moondev_ibkr.brokers.interactive_brokers.ib_quote_table import COLUMNS, QuoteTable
@@ -80,6 +80,18 @@ async def test_changes_tell_each_row_once(settings: TwsSettings) -> None:
         table.close()
         async with asyncio.timeout(3):
             assert [rows async for rows in changes] == []
+
+
+async def test_a_second_reader_of_changes_is_told_and_the_first_goes_on() -> None:
+    async with adapter_world(prints=LIVELY) as world, world.adapter.quote_table(["AAPL"]) as table:
+        await told(world, table)
+        table.take_changed()
+        first = asyncio.ensure_future(anext(table.changes()))
+        await asyncio.sleep(0)
+        with pytest.raises(UsageError, match="another task waits"):
+            await asyncio.wait_for(anext(table.changes()), 3)
+        await world.advance(60)
+        assert list(await asyncio.wait_for(first, 3)) == [0]
 
 
 @decoders

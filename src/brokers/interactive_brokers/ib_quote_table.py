@@ -15,7 +15,7 @@ from ..base_broker import Symbol
 from ..domain.instrument import Instrument
 from ..domain.market_data import BidAsk, Depth, Quote, Trade
 from ..domain.news import Headline
-from ..errors import InvalidRequest
+from ..errors import InvalidRequest, UsageError
 from .ib_contracts import ContractBook
 from .ib_lines import LineKeeper
 from .ib_quote_line import WaitedLine
@@ -188,7 +188,7 @@ class QuoteTable:
 
     async def changes(self) -> AsyncIterator[NDArray[np.intp]]:
         """The numbers of the rows that changed, as soon as any did; what changes meanwhile comes together. For one
-        reader. Ends when the table is closed."""
+        reader: UsageError for a second one while the first waits. Ends when the table is closed."""
         loop = asyncio.get_running_loop()
         while self._is_open:
             if self._has_news:
@@ -196,6 +196,8 @@ class QuoteTable:
                 if len(rows):
                     yield rows
                 continue
+            if self._waiter is not None and not self._waiter.done():
+                raise UsageError("next changes", "another task waits for them already", "open a table for each reader")
             self._waiter = waiter = loop.create_future()
             await waiter
 
