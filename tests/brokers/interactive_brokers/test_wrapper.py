@@ -196,13 +196,50 @@ async def test_a_caller_that_gives_up_leaves_nothing_behind_and_a_late_answer_is
     assert session.heard.of("on_malformed") == []
 
 
+async def turns() -> None:
+    """Of the loop, as many as a waiting question takes to be sent."""
+    for _ in range(3):
+        await asyncio.sleep(0)
+
+
 async def test_two_callers_of_the_same_question_share_one_answer(session: Session) -> None:
-    tasks = [await session.ask(session.api.reqCurrentTimeAsync()) for _ in range(3)]
-    assert len(session.sent(49)) == 1
+    tasks = [await session.ask(session.api.reqPositionsAsync()) for _ in range(3)]
+    assert len(session.sent(61)) == 1
     tasks[1].cancel()
-    session.say(msg(49, 1, 1767625200))
-    assert await tasks[0] == await tasks[2] == datetime(2026, 1, 5, 15, tzinfo=UTC)
+    session.say(position(5), msg(62, 1))
+    assert await tasks[0] == await tasks[2] != []
     assert session.leftovers() == EMPTY
+
+
+async def test_who_asks_the_time_later_is_told_a_later_time(session: Session) -> None:
+    first = await session.ask(session.api.reqCurrentTimeAsync())
+    later = [await session.ask(session.api.reqCurrentTimeAsync()) for _ in range(3)]
+    assert len(session.sent(49)) == 1
+    session.say(msg(49, 1, 1767625200))
+    assert await first == datetime(2026, 1, 5, 15, tzinfo=UTC)
+    await turns()
+    later[1].cancel()
+    session.say(msg(49, 1, 1767625210))
+    assert await later[0] == await later[2] == datetime(2026, 1, 5, 15, 0, 10, tzinfo=UTC)
+    assert len(session.sent(49)) == 2, "those who came together share one answer"
+    assert session.leftovers() == EMPTY
+
+
+@pytest.mark.parametrize("ask", ["reqAllOpenOrdersAsync", "reqCompletedOrdersAsync"])
+async def test_an_order_sent_behind_a_question_is_not_judged_by_its_answer(session: Session, ask: str) -> None:
+    def question() -> Any:
+        return getattr(session.api, ask)(*([False] if ask == "reqCompletedOrdersAsync" else []))
+
+    number, end = (16, msg(53, 1)) if ask == "reqAllOpenOrdersAsync" else (99, msg(102))
+    early = await session.ask(question())
+    late = await session.ask(question())
+    session.say(end)
+    assert await early == []
+    await turns()
+    assert len(session.sent(number)) == 2
+    assert not late.done()
+    session.say(end)
+    assert await late == []
 
 
 async def test_ib_asyncs_own_singleton_calls_both_complete(session: Session) -> None:
@@ -217,8 +254,7 @@ async def test_different_questions_of_one_kind_take_turns(session: Session) -> N
     assert session.sent(16) == []
     session.say(open_order(60), msg(53, 1))
     assert [entry.order_id for entry in await own] == [60]
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
+    await turns()
     assert len(session.sent(16)) == 1
     session.say(open_order(60), open_order(61, client=8), msg(53, 1))
     assert [entry.order_id for entry in await everyone] == [60, 61]

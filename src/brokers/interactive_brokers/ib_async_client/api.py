@@ -21,6 +21,9 @@ from .listener import Listener
 from .message_rate import RateLimit
 from .wrapper import LinkWrapper
 
+#: What nobody may learn from a question that left before he asked: its answer can be older than an order sent since.
+_OF_A_MOMENT = frozenset({"currentTime", "openOrders", "completedOrders"})
+
 
 class TwsApi(IB):
     """`client` is the link, `wrapper` the state; the `…Async` methods of ib_async's IB ask questions over them.
@@ -94,8 +97,12 @@ class TwsApi(IB):
 
     async def _ask(self, key: str, question: Any, send: Callable[[], Any]) -> Any:
         """Ask what carries no request id. Callers with the same question share its answer; another question of the
-        same kind waits, since nothing in an answer says which question it belongs to."""
+        same kind waits, since nothing in an answer says which question it belongs to. So does whoever asks for what
+        is so at one moment (`_OF_A_MOMENT`) behind a question that has left already."""
         wrapper = self.wrapper
+        running = wrapper.in_flight(key)
+        if running is not None and key in _OF_A_MOMENT and wrapper.waiters(key) > 0:
+            await asyncio.wait([running])
         while (running := wrapper.in_flight(key)) is not None and self._questions.get(key) != question:
             await asyncio.wait([running])
         is_sent = running is not None and wrapper.waiters(key) > 0
