@@ -189,6 +189,7 @@ class IbPortalClient:
             handshake.compete = self._settings.compete
 
     async def disconnect(self) -> None:
+        await self._orders.close()
         self._feed.stop()
         self._market.stop()
         self._account.stop()

@@ -62,6 +62,17 @@ class OrderChannel:
         self._turn = asyncio.Lock()
         #: Entry's order id -> the legs that wait for the last one.
         self._staged: dict[int, list[WireOrder]] = {}
+        #: Chains that are open or wait for their turn.
+        self._chains: set[asyncio.Task[Verdict]] = set()
+        #: The session in which no chain begins any more.
+        self._closed_in = -1
+
+    async def close(self) -> None:
+        """Nothing new leaves in this session; what has left is answered and told, or given up by its deadline."""
+        self._closed_in = self._session.attempts
+        self._session.lanes.fail_waiting("the client disconnects")
+        if self._chains:
+            await asyncio.wait(self._chains)
 
     # Placing
 
@@ -126,7 +137,7 @@ class OrderChannel:
 
         async def work() -> Verdict:
             async with self._turn:
-                if self._session.is_connected and self._session.attempts == session:
+                if self._session.is_connected and self._session.attempts == session != self._closed_in:
                     verdict = await self._chain.run(call, left.set)
                 else:
                     # whoever was told that the link ended has judged it already: it must not leave on a later one
@@ -135,13 +146,19 @@ class OrderChannel:
             return verdict
 
         task = asyncio.ensure_future(work())
-        task.add_done_callback(lambda done: done.cancelled() or done.exception())
+        self._chains.add(task)
+        task.add_done_callback(self._chain_done)
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
             if not left.is_set() and task.cancel():
                 asyncio.get_running_loop().call_soon(withdrawn)
             raise
+
+    def _chain_done(self, task: asyncio.Task[Verdict]) -> None:
+        self._chains.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            logger.error("an order's chain failed", exc_info=task.exception())
 
     def _withdrawn(self, owns: Sequence[OwnOrder]) -> None:
         for own in owns:

@@ -132,6 +132,30 @@ def test_a_caller_who_leaves_before_anything_left_leaves_no_order() -> None:
     virtually(story())
 
 
+def test_a_disconnect_waits_for_the_answer_to_what_has_left_and_lets_nothing_else_leave() -> None:
+    async def story() -> None:
+        async with PortalWorld() as world:
+            world.arm("delay", "5", "POST /orders")
+            first = asyncio.create_task(world.client.place(wire_order(1, limit("k1"))))
+            await asyncio.sleep(0.1)
+            second = asyncio.create_task(world.client.place(wire_order(2, limit("k2"))))
+            await asyncio.sleep(0.1)
+            begun = asyncio.get_running_loop().time()
+            await world.client.disconnect()
+            assert 4 < asyncio.get_running_loop().time() - begun < 6
+            await first
+            with pytest.raises(NotConnected, match="safe to send again"):
+                await second
+            assert refs(world) == ["k1"]
+            assert [row.order_id for row in world.listener.statuses] == [1]
+            assert asyncio.all_tasks() == {asyncio.current_task()}
+            await world.client.connect()
+            await world.client.place(wire_order(3, limit("k3")))
+            assert refs(world) == ["k1", "k3"]
+
+    virtually(story())
+
+
 # Warmth and executions
 
 
