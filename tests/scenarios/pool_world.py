@@ -42,6 +42,7 @@ class FrontGateway:
         self.cut: str | None = None
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
+        self._serving: set[asyncio.Task[None]] = set()
 
     async def start(self, tls: ssl.SSLContext | None = None) -> None:
         """Listen, where it did before."""
@@ -56,17 +57,41 @@ class FrontGateway:
         for writer in tuple(self._writers):
             writer.transport.abort()
 
+    async def close(self) -> None:
+        """Killed, and nothing of it is left on the loop."""
+        self.kill()
+        await asyncio.gather(*self._serving)
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        behind, answers = await asyncio.open_connection("127.0.0.1", self._behind)
-        self._writers |= {writer, answers}
+        serving = asyncio.current_task()
+        assert serving is not None
+        self._serving.add(serving)
+        serving.add_done_callback(self._serving.discard)
+        self._writers.add(writer)
+        try:
+            behind, answers = await asyncio.open_connection("127.0.0.1", self._behind)
+            try:
+                await self._serve_both(reader, writer, behind, answers)
+            finally:
+                answers.close()
+        finally:
+            writer.close()
+            self._writers.discard(writer)
+
+    async def _serve_both(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        behind: asyncio.StreamReader,
+        answers: asyncio.StreamWriter,
+    ) -> None:
+        self._writers.add(answers)
         back = asyncio.ensure_future(self._pass(behind, writer))
         try:
             await self._pass_requests(reader, answers)
         finally:
             back.cancel()
-            for end in (writer, answers):
-                end.close()
-                self._writers.discard(end)
+            self._writers.discard(answers)
 
     async def _pass_requests(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -169,5 +194,4 @@ async def pool_world(count: int = 3, *, backups: int = 0, **policy: Any) -> Asyn
         finally:
             await world.adapter.disconnect()
             world.journal.close()
-            for front in fronts:
-                front.kill()
+            await asyncio.gather(*(front.close() for front in fronts))
