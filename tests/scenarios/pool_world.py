@@ -21,6 +21,7 @@ from moondev_ibkr.brokers.journal import Journal
 from moondev_ibkr.brokers.orders import OrderSettings
 from moondev_ibkr.brokers.simulation.gateway import Gateway
 from moondev_ibkr.brokers.simulation.gateway_settings import ClockMode, GatewaySettings
+from moondev_ibkr.brokers.simulation.listening import stop_listening
 from moondev_ibkr.brokers.simulation.tws.settings import TwsSettings as DoorSettings
 
 from .adapter_world import QUICK, WIDE
@@ -43,23 +44,28 @@ class FrontGateway:
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
         self._serving: set[asyncio.Task[None]] = set()
+        self._ending: asyncio.Future[None] | None = None
 
     async def start(self, tls: ssl.SSLContext | None = None) -> None:
         """Listen, where it did before."""
+        if self._ending is not None:
+            await self._ending
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, ssl=tls)
         self.port = int(self._server.sockets[0].getsockname()[1])
 
     def kill(self) -> None:
         """As SIGKILL does: every socket is gone, and nobody listens any more."""
         if self._server is not None:
-            self._server.close()
-            self._server = None
+            server, self._server = self._server, None
+            self._ending = asyncio.ensure_future(stop_listening(server))
         for writer in tuple(self._writers):
             writer.transport.abort()
 
     async def close(self) -> None:
         """Killed, and nothing of it is left on the loop."""
         self.kill()
+        if self._ending is not None:
+            await self._ending
         await asyncio.gather(*self._serving)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -68,6 +74,9 @@ class FrontGateway:
         self._serving.add(serving)
         serving.add_done_callback(self._serving.discard)
         self._writers.add(writer)
+        if self._server is None:
+            # accepted in the moment in which it was killed
+            writer.transport.abort()
         try:
             behind, answers = await asyncio.open_connection("127.0.0.1", self._behind)
             try:

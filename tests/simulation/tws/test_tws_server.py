@@ -293,6 +293,22 @@ async def _throw(gateway: Gateway, data: bytes) -> None:
         writer.close()
 
 
+@pytest.mark.parametrize("turns", range(6))
+async def test_who_connects_while_the_gateway_closes_is_hung_up_on(turns: int) -> None:
+    async with running() as gateway:
+        late = socket.create_connection(("127.0.0.1", gateway.tws_port))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+    for _ in range(4):
+        await asyncio.sleep(0)
+    with late:
+        late.settimeout(0)
+        try:
+            assert late.recv(1) == b""
+        except ConnectionResetError:
+            return
+
+
 def test_garbage_leaves_another_clients_session_working() -> None:
     with asyncio.Runner() as runner:
         stage = runner.run(_enter())

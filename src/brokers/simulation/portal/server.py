@@ -15,13 +15,14 @@ import ipaddress
 import json
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 from urllib.parse import parse_qsl
 
 from aiohttp import WSMsgType, web
 from aiohttp.web_protocol import RequestHandler
 from aiohttp.web_request import BaseRequest
 
+from ..listening import stop_listening
 from .certificate import Certificate
 from .door import PortalDoor, below_base
 from .request import BASE, Answer, PortalRefusal, PortalRequest
@@ -42,6 +43,13 @@ CLOSE_SECONDS = 1.0
 _TICK = 0.001
 BAD_REQUEST = Answer({"error": "Bad Request", "statusCode": 400}, 400)
 TOO_LARGE = Answer({"error": "Request Entity Too Large", "statusCode": 413}, 413)
+
+
+class _Refusal(asyncio.Protocol):
+    """For who was accepted in the moment in which the server stopped."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        cast(asyncio.Transport, transport).abort()
 
 
 class PortalServer:
@@ -111,8 +119,8 @@ class PortalServer:
             timer.cancel()
         self._waiting.clear()
         if self._server is not None:
-            self._server.close()
-            self._server = None
+            server, self._server = self._server, None
+            await stop_listening(server)
         for stream in tuple(self.door.streams):
             stream.close()
         self._released.set()
@@ -125,8 +133,9 @@ class PortalServer:
                 if transport is not None:
                     transport.abort()
 
-    def _connection(self) -> RequestHandler:
-        assert self._web is not None
+    def _connection(self) -> asyncio.Protocol:
+        if self._web is None:
+            return _Refusal()
         connection = self._web()
         self._waiting[connection] = self.loop.call_later(PATIENCE, self._too_late, connection)
         if len(self._waiting) > WAITING_CONNECTIONS:

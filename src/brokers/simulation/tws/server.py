@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import cast
 
+from ..listening import stop_listening
 from ..timers import MarketTimers
 from .door import TwsDoor
 from .link import Link
@@ -232,8 +233,8 @@ class TwsServer:
 
     async def stop_listening(self) -> None:
         if self._server is not None:
-            self._server.close()
-            self._server = None
+            server, self._server = self._server, None
+            await stop_listening(server)
 
     async def close(self) -> None:
         await self.stop_listening()
@@ -257,6 +258,9 @@ class TwsServer:
 
     def refuses(self, transport: asyncio.Transport) -> str:
         """Why this peer may not connect; "" when it may."""
+        if self._server is None:
+            # accepted in the moment in which the server stopped
+            return "the server has stopped"
         if self.faults.link.refuse_connections:
             return "a fault is armed"
         waiting = len(self.connections) - len(self.door.sessions)
