@@ -378,5 +378,8 @@ class _Listening:
     def getsockname(self) -> tuple[str, int]:
         return ("127.0.0.1", self._port)
 
+    def fileno(self) -> int:
+        return -1
+
     def close(self) -> None:
         self._network.unlisten(self._port)

@@ -12,7 +12,7 @@ async def stop_listening(server: asyncio.Server) -> None:
     asyncio's accept takes a turn of the loop until the transport is there; a server that is closed in between makes
     it fail, and leaves the socket open with nobody to close it (`Server._attach`).
     """
-    loop = server.get_loop()
+    loop = asyncio.get_running_loop()
     for listening in server.sockets:
         # a proactor has no readers, and uvloop's are its own
         with suppress(NotImplementedError, RuntimeError):
