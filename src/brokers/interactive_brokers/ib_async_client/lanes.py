@@ -7,12 +7,9 @@ reported NOT_SENT, so that its owner knows it is safe to send again.
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from enum import Enum, IntEnum
 from types import MappingProxyType
-
-logger = logging.getLogger(__name__)
 
 
 class Lane(IntEnum):
@@ -135,7 +132,7 @@ class SendState(Enum):
 class Outgoing:
     """One message on its way out: the receipt that its sender keeps."""
 
-    __slots__ = ("_state", "_watchers", "lane", "message_id", "payload", "queued_at", "sent_at", "subject")
+    __slots__ = ("_state", "_waiters", "lane", "message_id", "payload", "queued_at", "sent_at", "subject")
 
     def __init__(
         self, message_id: int, lane: Lane, payload: bytes, queued_at: float, subject: int | None = None
@@ -150,35 +147,24 @@ class Outgoing:
         #: Monotonic seconds; None until SENT.
         self.sent_at: float | None = None
         self._state = SendState.QUEUED
-        self._watchers: list[Callable[[Outgoing], None]] | None = None
+        self._waiters: tuple[asyncio.Future[None], ...] = ()
 
     @property
     def state(self) -> SendState:
         return self._state
 
-    def when_settled(self, callback: Callable[[Outgoing], None]) -> None:
-        """Call back once, when SENT or NOT_SENT; at once when that is already known."""
-        if self._state is not SendState.QUEUED:
-            callback(self)
-        elif self._watchers is None:
-            self._watchers = [callback]
-        else:
-            self._watchers.append(callback)
-
     async def settled(self) -> SendState:
         """Wait until the message is SENT or NOT_SENT."""
         if self._state is SendState.QUEUED:
-            done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self.when_settled(lambda _: None if done.done() else done.set_result(None))
-            await done
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiters = (*self._waiters, waiter)
+            await waiter
         return self._state
 
     def _settle(self, state: SendState, at: float | None) -> None:
         self._state = state
         self.sent_at = at
-        watchers, self._watchers = self._watchers, None
-        for watcher in watchers or ():
-            try:
-                watcher(self)
-            except Exception:  # a sender's callback must not stop the other messages
-                logger.exception("a send callback of message %d failed", self.message_id)
+        waiters, self._waiters = self._waiters, ()
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
