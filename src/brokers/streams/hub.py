@@ -14,7 +14,8 @@ from ..errors import InvalidRequest
 from ..histogram import Histogram
 from .columns import ColumnStream
 from .defaults import StreamDefaults
-from .market_stream import Line, MarketStream, PlainEvent
+from .held_lines import Line
+from .market_stream import MarketStream, PlainEvent
 from .rates import RateMeter
 
 _Event = TypeVar("_Event", Trade, BidAsk, Depth)

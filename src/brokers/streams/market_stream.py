@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import AsyncIterator, Callable, Iterable
+from typing import TYPE_CHECKING, Any
 
-from ..domain.instrument import Instrument
 from ..domain.market_data import BidAsk, Depth, Gap, Lost, MarketEvent, Quote, Resumed, StreamKind, Trade
 from ..domain.news import Headline
 from ..domain.streams import StreamCounts, StreamOptions, StreamStatistics
@@ -16,6 +15,7 @@ from ..histogram import Histogram
 from .batches import Batches
 from .defaults import StreamDefaults
 from .filters import EventFilter
+from .held_lines import HeldLines, Line
 from .ring import RingBuffer
 
 if TYPE_CHECKING:
@@ -25,18 +25,6 @@ if TYPE_CHECKING:
 PlainEvent = Quote | Trade | BidAsk | Depth | Headline
 #: The first deliveries are all timed, and one of so many after that.
 TIMED_AT_FIRST, TIMED_OF = 64, 64
-
-
-class Line(Protocol):
-    """What a quote waits as: read when the consumer takes it. `last_update` is the loop's time of the last change."""
-
-    @property
-    def instrument(self) -> Instrument: ...
-
-    @property
-    def last_update(self) -> float | None: ...
-
-    def quote(self) -> Quote: ...
 
 
 class _Place:
@@ -50,8 +38,8 @@ _SPECIAL = frozenset((*_MARKERS, _Place))
 
 class MarketStream(AsyncIterator[MarketEvent]):
     """Quotes wait as their line: at most one per symbol, read when it is taken, at least `conflation` seconds after
-    the one before. Everything else waits in order in a ring of `buffer_size` places; the oldest gives way, is counted,
-    and Lost stands in its place. Gap and Resumed are never dropped. One task takes from it at a time."""
+    the one before (HeldLines). Everything else waits in order in a ring of `buffer_size` places; the oldest gives way,
+    is counted, and Lost stands in its place. Gap and Resumed are never dropped. One task takes from it at a time."""
 
     def __init__(
         self,
@@ -86,9 +74,7 @@ class MarketStream(AsyncIterator[MarketEvent]):
         self._markers = 0
         #: Contract number -> the line whose quote waits to be taken.
         self._waiting_lines: dict[int, Line] = {}
-        #: Contract number -> the line that waits for its conflation to end, and its timer.
-        self._held: dict[int, tuple[Line, asyncio.TimerHandle]] = {}
-        self._taken_at: dict[int, float] = {}
+        self._held = HeldLines(self._conflation, self._let_go)
         self._waiter: asyncio.Future[None] | None = None
         self._need = 1
         self._closed = False
@@ -110,12 +96,8 @@ class MarketStream(AsyncIterator[MarketEvent]):
                 self._replace(number, waiting, line)
             return
         self._waiting_lines[number] = line
-        if self._conflation:
-            loop = asyncio.get_running_loop()
-            due = self._taken_at.get(number, 0.0) + self._conflation
-            if due > loop.time():
-                self._held[number] = line, loop.call_at(due, self._release, number)
-                return
+        if self._conflation and self._held.hold(number, line):
+            return
         self._queue.append(line)
         if self._waiter is not None and len(self._queue) >= self._need:
             self._wake()
@@ -123,15 +105,11 @@ class MarketStream(AsyncIterator[MarketEvent]):
     def _replace(self, number: int, old: Line, new: Line) -> None:
         """The symbol got a line of its own, or lost it to polling: what waits in its place is the newer one."""
         self._waiting_lines[number] = new
-        if number in self._held:
-            self._held[number] = new, self._held[number][1]
-        else:
+        if not self._held.replace(number, new):
             self._queue[next(place for place, item in enumerate(self._queue) if item is old)] = new
 
-    def _release(self, number: int) -> None:
-        line, timer = self._held.pop(number)
-        timer.cancel()
-        self._queue.append(line)
+    def _let_go(self, lines: Iterable[Line]) -> None:
+        self._queue.extend(lines)
         if len(self._queue) >= self._need:
             self._wake()
 
@@ -252,7 +230,7 @@ class MarketStream(AsyncIterator[MarketEvent]):
             self._filtered += 1
             return None
         if self._conflation:
-            self._taken_at[number] = asyncio.get_running_loop().time()
+            self._held.note_taken(number)
         self._delivered += 1
         if self._delivered > self._next_timed:
             self._add_time(item.last_update)
@@ -381,8 +359,7 @@ class MarketStream(AsyncIterator[MarketEvent]):
     def close(self) -> None:
         if self._closed:
             return
-        for number in tuple(self._held):
-            self._release(number)
+        self._held.release_all()
         self._closed = True
         self._on_close(self)
         self._wake()
