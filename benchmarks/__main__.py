@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from . import cancel, fills, link, llm, memory, place, pool, quotes, scale, scan, tick_to_trade, ticks
+from . import arrivals, cancel, fills, link, llm, memory, place, pool, quotes, scale, scan, tick_to_trade, ticks
 from .machine import machine_facts
 from .options import Options
 from .plot import plot
@@ -24,6 +24,7 @@ Bench = Callable[[Options], Awaitable[list[Row]]]
 #: by the name that --only takes
 BENCHES: dict[str, Bench] = {
     "ticks": ticks.run,
+    "arrivals": arrivals.run,
     "tick_to_trade": tick_to_trade.run,
     "scale": scale.run,
     "place": place.run,

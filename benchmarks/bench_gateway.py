@@ -11,7 +11,7 @@ input ends it. Beside the gateway's own control commands there are:
     {"pour": {"client": 1}}                            writes what was rendered; ticks end with a bid of LAST
     {"flood": {"client": 1, "rate": 50000, "batch": 100}}  writes so many ticks a second, `batch` to a write, until calm
     {"print": {"client": 1, "line": 5, "price": 101.0}}    a trade in the middle of a write -> {"sent"}
-    {"calm": {}}                                       ends the flood -> {"rate"}
+    {"calm": {}}                                       ends the flood -> {"rate", "ticks"}
 """
 
 from __future__ import annotations
@@ -135,8 +135,8 @@ class BenchGateway:
     async def _calm(self) -> dict[str, Any]:
         if self._flooding is not None:
             self._flooding.cancel()
-        self._flooded = 0
-        return {"rate": self._flood_rate}
+        ticks, self._flooded = self._flooded, 0
+        return {"rate": self._flood_rate, "ticks": ticks}
 
     def _lines(self, client: int) -> list[int]:
         return [number for family, number in self._session(client)._subscriptions if family == "quotes"]

@@ -16,8 +16,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -209,6 +209,27 @@ def _beyond_reading(raw: float, ours: float, bare: float) -> dict[str, float]:
     return extra
 
 
+@asynccontextmanager
+async def subscribed(server: GatewayServer, symbols: list[str], plan: Plan) -> AsyncIterator[tuple[IBAdapter, Finish]]:
+    """Our side with every symbol quoted and the plan's subscriber at work."""
+    finish = Finish()
+    async with our_side(server, profile=plan.profile, tick_decoder=plan.decoder, market_data_lines=1_000) as adapter:
+        await all_quoted(adapter, symbols)
+        if plan.reader == "lines":
+            adapter.transport.add_market_listener(LineListener(finish, {}))
+            yield adapter, finish
+            return
+        is_table = plan.reader == "table"
+        consumer = asyncio.create_task(
+            table_subscriber(adapter, symbols, finish) if is_table else stream_subscriber(adapter, symbols, finish, {})
+        )
+        try:
+            yield adapter, finish
+        finally:
+            consumer.cancel()
+            await asyncio.wait([consumer])
+
+
 async def _compare(
     server: GatewayServer,
     symbols: list[str],
@@ -222,22 +243,7 @@ async def _compare(
         raw = await open_raw(server, await stack.enter_async_context(raw_side(server)), symbols)
         bare_ib = await stack.enter_async_context(raw_side(server, BARE_CLIENT))
         bare = await open_raw(server, bare_ib, symbols, BARE_CLIENT)
-        adapter = await stack.enter_async_context(
-            our_side(server, profile=plan.profile, tick_decoder=plan.decoder, market_data_lines=1_000)
-        )
-        await all_quoted(adapter, symbols)
-        finish = Finish()
-        if plan.reader == "lines":
-            adapter.transport.add_market_listener(LineListener(finish, {}))
-        else:
-            is_table = plan.reader == "table"
-            consumer = asyncio.create_task(
-                table_subscriber(adapter, symbols, finish)
-                if is_table
-                else stream_subscriber(adapter, symbols, finish, {})
-            )
-            stack.push_async_callback(asyncio.wait, [consumer])
-            stack.callback(consumer.cancel)
+        adapter, finish = await stack.enter_async_context(subscribed(server, symbols, plan))
         sides = (raw, Flood(server, OUR_CLIENT, our_transport(adapter), finish), bare)
         for burst, messages in bursts.items():
             for side in sides:

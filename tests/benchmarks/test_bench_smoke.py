@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[2]
 #: Bench -> how many rows it answers with.
 ROWS = {
     "ticks": 12 if WHY_NOT_COMPILED else 24,
+    "arrivals": 4,
     "scale": 5,
     "tick_to_trade": 6,
     "place": 11,
